@@ -1,0 +1,25 @@
+# One row per instruction set: a kernel source named <isa>.cc gets exactly these flags and is compiled
+# only for that processor family. Everything else is compiled for the baseline.
+set(AQUATINT_ISA_x86_avx2 -mavx2 -mfma -mf16c)
+set(AQUATINT_ISA_x86_avx512
+    -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+set(AQUATINT_ISA_x86_avx512vnni ${AQUATINT_ISA_x86_avx512} -mavx512vnni)
+set(AQUATINT_ISA_x86_avx512bf16 ${AQUATINT_ISA_x86_avx512vnni} -mavx512bf16)
+
+function(aquatint_apply_isa_flags sources_var)
+  set(kept)
+  foreach(source IN LISTS ${sources_var})
+    get_filename_component(stem ${source} NAME_WE)
+    if(stem MATCHES "^x86_")
+      if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+        continue()
+      endif()
+      if(NOT DEFINED AQUATINT_ISA_${stem})
+        message(FATAL_ERROR "${source}: no row for '${stem}' in cmake/isa.cmake")
+      endif()
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${AQUATINT_ISA_${stem}}")
+    endif()
+    list(APPEND kept ${source})
+  endforeach()
+  set(${sources_var} ${kept} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,58 @@
+// A JSON object read from config.json (or any JSON file): typed access by key with errors that name the
+// file and the key. Accepts the non-standard literals NaN, Infinity and -Infinity that Python writes, and
+// {"__float__": "Infinity"} which newer transformers write instead.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace aquatint {
+
+class Config {
+ public:
+  // Error kNotFound, kIo or kCorrupt ("config.json: line 3, column 7: …").
+  static Config read(const std::filesystem::path& path);
+  // `origin` is what error messages call the text. Nesting is limited to 64 levels.
+  static Config parse(std::string_view text, const std::string& origin);
+
+  // Present and not null.
+  bool has(std::string_view key) const;
+  std::vector<std::string> keys() const;
+
+  // Required values; error kCorrupt names file, key and what was found. Integers written as floats
+  // ("1.0") are accepted as integers and the other way round.
+  std::int64_t get_int(std::string_view key) const;
+  double get_double(std::string_view key) const;
+  bool get_bool(std::string_view key) const;
+  std::string get_string(std::string_view key) const;
+  // The same with a default for an absent or null key; a wrong type is still an error.
+  std::int64_t get_int(std::string_view key, std::int64_t fallback) const;
+  double get_double(std::string_view key, double fallback) const;
+  bool get_bool(std::string_view key, bool fallback) const;
+  std::string get_string(std::string_view key, const std::string& fallback) const;
+  std::optional<std::int64_t> find_int(std::string_view key) const;
+  std::optional<double> find_double(std::string_view key) const;
+  // An integer or a list of integers, as eos_token_id may be; empty when absent or null.
+  std::vector<std::int64_t> get_ints(std::string_view key) const;
+  std::vector<std::string> get_strings(std::string_view key) const;
+  // A nested object; error kCorrupt when it is not one.
+  Config child(std::string_view key) const;
+  // A list of objects, or a single object as a list of one; empty when absent or null.
+  std::vector<Config> children(std::string_view key) const;
+
+  const std::string& origin() const { return origin_; }
+  // For writers and for schemas that need the whole value.
+  const nlohmann::json& json() const { return *json_; }
+
+ private:
+  std::shared_ptr<const nlohmann::json> json_;
+  std::string origin_;
+};
+
+}  // namespace aquatint

@@ -1,0 +1,121 @@
+#include "tensor/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "base/mapped_file.h"
+
+namespace aquatint {
+
+Shape::Shape(std::initializer_list<std::int64_t> dims)
+    : Shape(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
+
+Shape::Shape(std::span<const std::int64_t> dims) : rank_(static_cast<int>(dims.size())) {
+  if (dims.size() > kMaxRank) {
+    raise(ErrorKind::kUnsupported, "a tensor of {} dimensions; at most {} are supported",
+          dims.size(), kMaxRank);
+  }
+  std::copy(dims.begin(), dims.end(), dims_.begin());
+}
+
+std::int64_t Shape::numel() const {
+  std::int64_t n = 1;
+  for (int i = 0; i < rank_; ++i) n *= (*this)[i];
+  return n;
+}
+
+std::string Shape::str() const {
+  std::string text = "[";
+  for (int i = 0; i < rank_; ++i) text += fmt::format("{}{}", i > 0 ? ", " : "", (*this)[i]);
+  return text + "]";
+}
+
+Tensor Tensor::empty(Shape shape, DType dtype) {
+  constexpr std::align_val_t kAlignment{64};
+  Tensor t;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  const std::size_t size = std::max<std::size_t>(t.nbytes(), 1);
+  void* memory = ::operator new(size, kAlignment, std::nothrow);
+  if (memory == nullptr) {
+    raise(ErrorKind::kOutOfMemory, "cannot allocate {} bytes for a {} tensor {}", size,
+          dtype_name(dtype), shape.str());
+  }
+  t.owner_ = std::shared_ptr<const void>(
+      memory, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); });
+  t.data_ = static_cast<const std::byte*>(memory);
+  t.writable_ = true;
+  return t;
+}
+
+Tensor Tensor::zeros(Shape shape, DType dtype) {
+  Tensor t = empty(shape, dtype);
+  std::memset(t.mutable_bytes(), 0, t.nbytes());
+  return t;
+}
+
+Tensor Tensor::mapped(std::shared_ptr<const MappedFile> file, std::size_t offset, Shape shape,
+                      DType dtype) {
+  Tensor t;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  const auto bytes = file->bytes();
+  AQUATINT_ASSERT(offset <= bytes.size() && t.nbytes() <= bytes.size() - offset);
+  t.data_ = bytes.data() + offset;
+  t.owner_ = std::move(file);
+  return t;
+}
+
+std::byte* Tensor::mutable_bytes() const {
+  AQUATINT_ASSERT(writable_);
+  return const_cast<std::byte*>(data_);
+}
+
+void Tensor::check_type(std::size_t element_size) const {
+  AQUATINT_ASSERT(element_size == dtype_size(dtype_));
+  AQUATINT_ASSERT(reinterpret_cast<std::uintptr_t>(data_) % element_size == 0);
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+  AQUATINT_ASSERT(shape.numel() == numel());
+  Tensor t = *this;
+  t.shape_ = shape;
+  return t;
+}
+
+Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
+  AQUATINT_ASSERT(shape_.rank() >= 1 && 0 <= begin && begin <= end && end <= shape_[0]);
+  std::array<std::int64_t, Shape::kMaxRank> dims{};
+  for (int i = 0; i < shape_.rank(); ++i) dims[static_cast<std::size_t>(i)] = shape_[i];
+  const std::int64_t row = shape_[0] == 0 ? 0 : numel() / shape_[0];
+  dims[0] = end - begin;
+  Tensor t = *this;
+  t.shape_ = Shape(std::span<const std::int64_t>(dims.data(),
+                                                 static_cast<std::size_t>(shape_.rank())));
+  t.data_ = data_ + static_cast<std::size_t>(begin * row) * dtype_size(dtype_);
+  return t;
+}
+
+Tensor Tensor::to_f32() const {
+  Tensor t = empty(shape_, DType::kF32);
+  convert_to_f32(dtype_, data_, static_cast<std::size_t>(numel()), t.mutable_data<float>());
+  return t;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return clone();
+  const Tensor source = to_f32();
+  Tensor t = empty(shape_, dtype);
+  convert_from_f32(source.data<float>(), static_cast<std::size_t>(numel()), dtype,
+                   t.mutable_bytes());
+  return t;
+}
+
+Tensor Tensor::clone() const {
+  Tensor t = empty(shape_, dtype_);
+  if (nbytes() > 0) std::memcpy(t.mutable_bytes(), data_, nbytes());
+  return t;
+}
+
+}  // namespace aquatint
