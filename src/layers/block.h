@@ -1,0 +1,97 @@
+// One residual block of a model, and what stands before the first and after the last of them. A model is a
+// list of blocks, each with its own kind of mixer and state.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "layers/linear.h"
+#include "layers/mixer.h"
+#include "layers/mlp.h"
+
+namespace aquatint {
+
+class Block {
+ public:
+  virtual ~Block() = default;
+  // hidden: [rows, hidden size], updated in place; rows of all segments.
+  virtual void forward(ForwardContext& context, std::span<const Segment> segments,
+                       std::int64_t rows, float* hidden) const = 0;
+  virtual std::unique_ptr<BlockState> new_state() const = 0;
+  virtual std::size_t nbytes() const = 0;
+};
+
+// Token ids to the first hidden values.
+class InputLayer {
+ public:
+  virtual ~InputLayer() = default;
+  // positions: index of each token in its sequence; hidden: [rows, hidden size].
+  virtual void forward(const std::int32_t* ids, const std::int32_t* positions, std::int64_t rows,
+                       float* hidden) const = 0;
+  virtual std::size_t nbytes() const = 0;
+};
+
+// Last hidden values to logits.
+class OutputLayer {
+ public:
+  virtual ~OutputLayer() = default;
+  // The final normalization: normed [rows, hidden size].
+  virtual void normalize(const float* hidden, std::int64_t rows, float* normed) const = 0;
+  // normed: what normalize() made. logits: [rows, vocab].
+  virtual void logits(ForwardContext& context, const float* normed, std::int64_t rows,
+                      float* logits) const = 0;
+  virtual std::size_t nbytes() const = 0;
+};
+
+// h += mixer(norm(h)); h += mlp(norm(h)), the second part only when there is an MLP.
+class PreNormBlock : public Block {
+ public:
+  PreNormBlock(std::string module, RmsNorm mixer_norm, std::unique_ptr<Mixer> mixer,
+               RmsNorm mlp_norm, std::optional<GatedMlp> mlp)
+      : module_(std::move(module)),
+        mixer_norm_(std::move(mixer_norm)),
+        mlp_norm_(std::move(mlp_norm)),
+        mixer_(std::move(mixer)),
+        mlp_(std::move(mlp)) {}
+  void forward(ForwardContext& context, std::span<const Segment> segments, std::int64_t rows,
+               float* hidden) const override;
+  std::unique_ptr<BlockState> new_state() const override { return mixer_->new_state(); }
+  std::size_t nbytes() const override;
+
+ private:
+  std::string module_;
+  RmsNorm mixer_norm_, mlp_norm_;
+  std::unique_ptr<Mixer> mixer_;
+  std::optional<GatedMlp> mlp_;
+};
+
+// Rows of a table, as stored (any float type, possibly memory-mapped) or quantized per row.
+class TokenEmbedding : public InputLayer {
+ public:
+  explicit TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table) : table_(std::move(table)) {}
+  void forward(const std::int32_t* ids, const std::int32_t* positions, std::int64_t rows,
+               float* hidden) const override;
+  std::size_t nbytes() const override;
+
+ private:
+  std::variant<Tensor, QuantizedMatrix> table_;
+};
+
+// RMSNorm and a linear head.
+class NormedHead : public OutputLayer {
+ public:
+  NormedHead(RmsNorm norm, Linear head) : norm_(std::move(norm)), head_(std::move(head)) {}
+  void normalize(const float* hidden, std::int64_t rows, float* normed) const override;
+  void logits(ForwardContext& context, const float* normed, std::int64_t rows,
+              float* logits) const override;
+  std::size_t nbytes() const override { return head_.nbytes() + norm_.weight.nbytes(); }
+
+ private:
+  RmsNorm norm_;
+  Linear head_;
+};
+
+}  // namespace aquatint

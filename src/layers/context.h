@@ -1,0 +1,37 @@
+// What a forward pass carries along: scratch memory and, when someone is watching, the taps. Every matrix
+// product reports its input through Linear and mixers report their inner tensors, so nothing that could be
+// quantized can bypass an observer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "layers/workspace.h"
+
+namespace aquatint {
+
+// Receives float32 values at named points of the forward pass: "<module>.input" and "<module>.output" of
+// each Linear, "<mixer>.<letter>" of mixers (q, k, v, g, o), "hidden.<n>" between blocks.
+class TapSink {
+ public:
+  virtual ~TapSink() = default;
+  virtual bool wants(const std::string& name) = 0;
+  // values: [rows, columns], row-major, valid during the call only.
+  virtual void record(const std::string& name, const float* values, std::int64_t rows,
+                      std::int64_t columns) = 0;
+};
+
+struct ForwardContext {
+  Workspace& workspace;
+  TapSink* taps = nullptr;
+
+  // Reports values to the sink if it wants them; `suffix` is appended to the name only then.
+  void tap(const std::string& name, const char* suffix, const float* values, std::int64_t rows,
+           std::int64_t columns) const {
+    if (taps == nullptr) return;
+    const std::string full = name + suffix;
+    if (taps->wants(full)) taps->record(full, values, rows, columns);
+  }
+};
+
+}  // namespace aquatint

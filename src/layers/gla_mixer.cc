@@ -1,0 +1,143 @@
+#include "layers/gla_mixer.h"
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/conv1d_causal/conv1d_causal.h"
+#include "kernels/gated_norm/gated_norm.h"
+#include "kernels/gla/gla.h"
+
+namespace aquatint {
+namespace {
+
+// Order of the tensors in a mixer's state.
+enum StateIndex : std::size_t { kRecurrent, kConvQ, kConvK, kConvV };
+
+FixedState& fixed_state(const Segment& segment) {
+  return static_cast<FixedState&>(*segment.state);
+}
+
+}  // namespace
+
+std::unique_ptr<BlockState> GlaMixer::new_state() const {
+  const GlaConfig& c = config_;
+  std::vector<std::pair<std::string, Shape>> layout = {
+      {"recurrent", Shape{c.kv_heads, c.dk, c.dv}}};
+  if (c.conv_size > 0) {
+    layout.emplace_back("conv_q", Shape{c.conv_size - 1, c.heads * c.dk});
+    layout.emplace_back("conv_k", Shape{c.conv_size - 1, c.kv_heads * c.dk});
+    layout.emplace_back("conv_v", Shape{c.conv_size - 1, c.kv_heads * c.dv});
+  }
+  return std::make_unique<FixedState>(std::move(layout));
+}
+
+std::size_t GlaMixer::nbytes() const {
+  const GlaWeights& w = weights_;
+  std::size_t total = w.q.nbytes() + w.k.nbytes() + w.v.nbytes() + w.gk0.nbytes() +
+                      w.gk1.nbytes() + w.o.nbytes();
+  if (config_.output_gate) total += w.g.nbytes();
+  for (const Tensor* tensor : {&w.q_conv, &w.k_conv, &w.v_conv, &w.head_norm.weight}) {
+    if (tensor->defined()) total += tensor->nbytes();
+  }
+  return total;
+}
+
+float* GlaMixer::convolve(ForwardContext& context, const float* x, std::int64_t rows,
+                          const Tensor& weight, std::span<const Segment> segments,
+                          std::size_t state_index) const {
+  const std::int64_t channels = weight.dim(0);
+  std::vector<kernels::ConvSequence> sequences;
+  for (const Segment& s : segments) {
+    sequences.push_back({s.first_row, s.tokens, fixed_state(s).values(state_index)});
+  }
+  float* y = context.workspace.take<float>(rows * channels);
+  kernels::conv1d_causal(x, channels, config_.conv_size, weight.data<float>(), nullptr,
+                         /*silu=*/true, sequences.data(),
+                         static_cast<std::int64_t>(sequences.size()), y);
+  return y;
+}
+
+GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
+                                      std::span<const Segment> segments) const {
+  const GlaConfig& c = config_;
+  const GlaWeights& w = weights_;
+  const std::int64_t rows = x.rows();
+  const std::int64_t q_columns = c.heads * c.dk, k_columns = c.kv_heads * c.dk;
+  const std::int64_t v_columns = c.kv_heads * c.dv;
+  Workspace& workspace = context.workspace;
+
+  Projected p{};
+  p.q = workspace.take<float>(rows * q_columns);
+  p.k = workspace.take<float>(rows * k_columns);
+  p.v = workspace.take<float>(rows * v_columns);
+  p.decay = workspace.take<float>(rows * k_columns);
+  w.q.forward(context, x, p.q);
+  w.k.forward(context, x, p.k);
+  w.v.forward(context, x, p.v);
+
+  float* low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
+  w.gk0.forward(context, x, low_rank);
+  LinearInput gate_input =
+      LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
+  w.gk1.forward(context, gate_input, p.decay);
+  kernels::gla_log_decay(p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
+                         c.clamp_min.has_value(), c.clamp_min.value_or(0.0f));
+
+  if (c.conv_size > 0) {
+    p.q = convolve(context, p.q, rows, w.q_conv, segments, kConvQ);
+    p.k = convolve(context, p.k, rows, w.k_conv, segments, kConvK);
+    p.v = convolve(context, p.v, rows, w.v_conv, segments, kConvV);
+  }
+  if (c.feature_map != kernels::Activation::kIdentity) {
+    kernels::activate(c.feature_map, p.q, rows * q_columns);
+    kernels::activate(c.feature_map, p.k, rows * k_columns);
+  }
+  context.tap(w.module, ".q", p.q, rows, q_columns);
+  context.tap(w.module, ".k", p.k, rows, k_columns);
+  context.tap(w.module, ".v", p.v, rows, v_columns);
+  context.tap(w.module, ".log_decay", p.decay, rows, k_columns);
+  return p;
+}
+
+void GlaMixer::gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const {
+  const GlaConfig& c = config_;
+  const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
+  const float* norm_weight =
+      weights_.head_norm.weight.defined() ? weights_.head_norm.weight.data<float>() : nullptr;
+  float* gate = nullptr;
+  if (c.output_gate) {
+    gate = context.workspace.take<float>(rows * columns);
+    weights_.g.forward(context, x, gate);
+    context.tap(weights_.module, ".gate", gate, rows, columns);
+  }
+  const bool fused = c.gate_activation == kernels::Activation::kSilu;
+  kernels::gated_rms_norm(o, fused ? gate : nullptr, norm_weight, rows, c.heads, c.dv,
+                          weights_.head_norm.eps, o);
+  if (gate != nullptr && !fused) {
+    kernels::gated_activation(c.gate_activation, gate, o, rows * columns, o);
+  }
+}
+
+void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
+                       float* y) const {
+  const GlaConfig& c = config_;
+  const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
+  const Projected p = project(context, x, segments);
+
+  std::vector<kernels::GlaSequence> sequences;
+  for (const Segment& s : segments) {
+    sequences.push_back({s.first_row, s.tokens, fixed_state(s).values(kRecurrent)});
+  }
+  const kernels::GlaShape shape{c.heads, c.kv_heads, c.dk, c.dv,
+                                1.0f / std::sqrt(static_cast<float>(c.dk))};
+  float* o = context.workspace.take<float>(rows * columns);
+  kernels::gla_forward(shape, sequences.data(), static_cast<std::int64_t>(sequences.size()), p.q,
+                       p.k, p.v, p.decay, o);
+  context.tap(weights_.module, ".o", o, rows, columns);
+
+  gate_and_norm(context, x, o);
+  LinearInput output = LinearInput::values(context, o, rows, columns);
+  weights_.o.forward(context, output, y);
+}
+
+}  // namespace aquatint

@@ -1,0 +1,64 @@
+// The one type through which every matrix product of a model goes: y = x · Wᵀ + b. Its weights are dense
+// (float32 or bfloat16) or quantized; quantized weights run either through the integer kernels on packed
+// data or simulated, in float arithmetic on exactly the same grid.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "kernels/matmul/matmul.h"
+#include "layers/linear_input.h"
+#include "packing/packed_weights.h"
+#include "packing/quantized_matrix.h"
+
+namespace aquatint {
+
+enum class Execution { kInteger, kSimulated };
+
+// How weights are held and multiplied.
+struct LoadOptions {
+  kernels::DenseType compute = kernels::DenseType::kF32;  // of weights that are not quantized
+  Execution execution = Execution::kInteger;              // of weights that are
+};
+
+// A projection as a checkpoint (or a rounding) provides it.
+struct LinearWeights {
+  std::string module;                             // "model.layers.0.attn.q_proj"
+  std::variant<Tensor, QuantizedMatrix> weight;   // [outputs, columns]
+  Tensor bias;                                    // [outputs], or undefined
+  ActivationScheme activations = ActivationScheme::kFloat;  // for a QuantizedMatrix
+};
+
+class Linear {
+ public:
+  Linear() = default;
+  Linear(const LinearWeights& weights, const LoadOptions& options);
+
+  // y: [rows, ldy] with the outputs in the first outputs() columns of each row.
+  void forward(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
+  void forward(ForwardContext& context, LinearInput& x, float* y) const {
+    forward(context, x, y, outputs_);
+  }
+
+  std::int64_t outputs() const { return outputs_; }
+  std::int64_t columns() const { return columns_; }
+  const std::string& module() const { return module_; }
+  // Memory the weights take as they are executed.
+  std::size_t nbytes() const;
+
+ private:
+  void forward_simulated(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
+
+  std::string module_;
+  std::int64_t outputs_ = 0, columns_ = 0;
+  // Exactly one of the two holds the weights; dense_ also serves simulated execution.
+  std::optional<kernels::DenseWeights> dense_;
+  std::optional<PackedWeights> packed_;
+  bool simulated_ = false;
+  ActivationScheme activations_ = ActivationScheme::kFloat;
+  Tensor bias_;  // float32 or undefined
+};
+
+}  // namespace aquatint

@@ -1,0 +1,71 @@
+// What a block remembers of a sequence between steps: a recurrent matrix, convolution windows or a
+// key-value cache, behind one interface that can be cloned, saved, restored and (later) quantized.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace aquatint {
+
+class BlockState {
+ public:
+  virtual ~BlockState() = default;
+  virtual std::unique_ptr<BlockState> clone() const = 0;
+  // Back to the state before the first token.
+  virtual void reset() = 0;
+  // The tensors that make up the state, by name; enough to save it and, through assign, to restore it.
+  virtual std::vector<std::pair<std::string, Tensor>> tensors() const = 0;
+  // Takes the values of tensors() of another state of the same block. Error kCorrupt on a mismatch.
+  virtual void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) = 0;
+  std::size_t nbytes() const;
+};
+
+// The rows of one sequence in a step that several sequences share.
+struct Segment {
+  std::int64_t first_row = 0;
+  std::int64_t tokens = 0;
+  std::int64_t past = 0;  // tokens the sequence had before this step
+  BlockState* state = nullptr;
+};
+
+// A state of fixed shape: named float32 tensors that start at zero (recurrent matrices and windows).
+class FixedState : public BlockState {
+ public:
+  explicit FixedState(std::vector<std::pair<std::string, Shape>> layout);
+  std::unique_ptr<BlockState> clone() const override;
+  void reset() override;
+  std::vector<std::pair<std::string, Tensor>> tensors() const override { return tensors_; }
+  void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) override;
+  // Values of the i-th tensor of the layout.
+  float* values(std::size_t i) { return tensors_[i].second.mutable_data<float>(); }
+
+ private:
+  std::vector<std::pair<std::string, Tensor>> tensors_;
+};
+
+// Keys and values of every position so far, position-major: [positions, columns] each. Grows by doubling.
+class KvCache : public BlockState {
+ public:
+  explicit KvCache(std::int64_t columns) : columns_(columns) {}
+  std::unique_ptr<BlockState> clone() const override;
+  void reset() override { length_ = 0; }
+  std::vector<std::pair<std::string, Tensor>> tensors() const override;
+  void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) override;
+
+  // Appends rows [n, columns] of keys and values.
+  void append(const float* keys, const float* values, std::int64_t n);
+  std::int64_t length() const { return length_; }
+  const float* keys() const { return keys_.data<float>(); }
+  const float* values() const { return values_.data<float>(); }
+
+ private:
+  std::int64_t columns_, length_ = 0;
+  Tensor keys_, values_;  // [capacity, columns]
+};
+
+}  // namespace aquatint

@@ -1,0 +1,246 @@
+#include "models/checkpoint.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include "base/hash.h"
+#include "base/mapped_file.h"
+#include "base/progress.h"
+#include "base/threads.h"
+
+namespace aquatint {
+namespace {
+
+Shape entry_shape(const TensorEntry& entry) {
+  if (entry.shape.size() > Shape::kMaxRank) return Shape{};
+  return Shape(std::span<const std::int64_t>(entry.shape));
+}
+
+ModuleClass module_class(Role role) {
+  return role == Role::kEmbedding ? ModuleClass::kEmbedding : ModuleClass::kLinear;
+}
+
+bool has_module_class(Role role) { return role == Role::kEmbedding || is_linear(role); }
+
+// True when a 16-bit or 32-bit float at `p` is NaN or infinite: all exponent bits set.
+template <typename Bits, Bits kExponent>
+bool any_not_finite(const std::byte* p, std::int64_t begin, std::int64_t end) {
+  bool found = false;
+  for (std::int64_t i = begin; i < end; ++i) {
+    Bits bits;
+    std::memcpy(&bits, p + static_cast<std::size_t>(i) * sizeof(Bits), sizeof(Bits));
+    found |= static_cast<Bits>(bits & kExponent) == kExponent;
+  }
+  return found;
+}
+
+bool any_not_finite(const Tensor& tensor, std::int64_t begin, std::int64_t end) {
+  switch (tensor.dtype()) {
+    case DType::kF32: return any_not_finite<std::uint32_t, 0x7f800000u>(tensor.bytes(), begin, end);
+    case DType::kBF16: return any_not_finite<std::uint16_t, 0x7f80u>(tensor.bytes(), begin, end);
+    case DType::kF16: return any_not_finite<std::uint16_t, 0x7c00u>(tensor.bytes(), begin, end);
+    default: return false;
+  }
+}
+
+}  // namespace
+
+void check_finite(const Tensor& tensor, const std::string& name) {
+  std::atomic<bool> found{false};
+  parallel_for(tensor.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    if (any_not_finite(tensor, begin, end)) found = true;
+  });
+  if (found) raise(ErrorKind::kNumeric, "tensor '{}' holds NaN or infinity", name);
+}
+
+Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    raise(ErrorKind::kNotFound, "'{}': not a model folder", folder.string());
+  }
+  Checkpoint checkpoint;
+  checkpoint.folder_ = folder;
+  checkpoint.config_ = Config::read(folder / "config.json");
+  checkpoint.architecture_ = make_architecture(checkpoint.config_);
+  checkpoint.quantization_ = QuantizationConfig::from(checkpoint.config_);
+  checkpoint.tensors_ = SafetensorsSet::open_folder(folder);
+  checkpoint.check_tensors();
+  return checkpoint;
+}
+
+std::optional<ModuleScheme> Checkpoint::scheme(const TensorSpec& spec) const {
+  if (!quantization_ || !has_module_class(spec.role)) return std::nullopt;
+  if (spec.role == Role::kHead && head_is_tied()) return std::nullopt;
+  return quantization_->scheme_of(spec.module(), module_class(spec.role));
+}
+
+bool Checkpoint::head_is_tied() const {
+  const TensorSpec* head = architecture_->find("lm_head.weight");
+  if (head == nullptr) return true;
+  for (const char* stored : {".weight", ".weight_packed"}) {
+    if (tensors_.contains(head->module() + stored)) return false;
+  }
+  return true;
+}
+
+const TensorSource* Checkpoint::find_source(const TensorSpec& spec) const {
+  for (const TensorSource& source : spec.sources) {
+    const auto entry = tensors_.entries().find(source.name);
+    if (entry != tensors_.entries().end() && entry_shape(entry->second) == source.shape &&
+        static_cast<int>(entry->second.shape.size()) == source.shape.rank()) {
+      return &source;
+    }
+  }
+  return nullptr;
+}
+
+void Checkpoint::check_tensors() const {
+  std::set<std::string> known;
+  for (const TensorSpec& spec : architecture_->tensors()) {
+    if (spec.role == Role::kHead && head_is_tied()) continue;
+    if (const auto module_scheme = scheme(spec)) {
+      const DType any = DType::kF32;
+      for (const TensorInfo& info : compressed_tensor_infos(
+               spec.module(), *module_scheme, spec.shape[0], spec.shape[1], any)) {
+        if (!tensors_.contains(info.name)) {
+          raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is missing ({} of '{}')", folder_.string(),
+                info.name, module_scheme->weights.str(), spec.module());
+        }
+        known.insert(info.name);
+      }
+      continue;
+    }
+    const TensorSource* source = find_source(spec);
+    if (source != nullptr) {
+      known.insert(source->name);
+      continue;
+    }
+    const auto entry = tensors_.entries().find(spec.name);
+    if (entry == tensors_.entries().end()) {
+      raise(ErrorKind::kCorrupt, "'{}': tensor '{}' {} is missing", folder_.string(), spec.name,
+            spec.shape.str());
+    }
+    std::string found;
+    for (const std::int64_t dim : entry->second.shape) {
+      found += (found.empty() ? "" : ", ") + std::to_string(dim);
+    }
+    raise(ErrorKind::kCorrupt, "'{}': tensor '{}' has shape [{}]; config.json implies {}",
+          folder_.string(), spec.name, found, spec.shape.str());
+  }
+  for (const auto& [name, entry] : tensors_.entries()) {
+    if (known.count(name) > 0 || architecture_->ignores(name)) continue;
+    if (name == "lm_head.weight") continue;  // a copy of the tied embedding
+    raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is not part of a {} model with this config.json",
+          folder_.string(), name, architecture_->name());
+  }
+}
+
+const TensorSpec& Checkpoint::spec(const std::string& name) const {
+  const TensorSpec* found = architecture_->find(name);
+  if (found == nullptr) {
+    raise(ErrorKind::kNotFound, "'{}': a {} model has no tensor '{}'", folder_.string(),
+          architecture_->name(), name);
+  }
+  return *found;
+}
+
+Tensor Checkpoint::load_view(const TensorSpec& spec) const {
+  const TensorSource* source = find_source(spec);
+  if (source == nullptr) {
+    raise(ErrorKind::kNotFound, "'{}': tensor '{}' is missing", folder_.string(), spec.name);
+  }
+  Tensor stored = tensors_.tensor(source->name);
+  if (!is_float(stored.dtype())) {
+    raise(ErrorKind::kUnsupported, "'{}': tensor '{}' is {}, a float type is expected",
+          folder_.string(), source->name, dtype_name(stored.dtype()));
+  }
+  if (source->row_end >= 0) stored = stored.rows(source->row_begin, source->row_end);
+  check_finite(stored, spec.name);
+  return stored;
+}
+
+Tensor Checkpoint::tensor(const std::string& name) const { return load_view(spec(name)); }
+
+LinearWeights Checkpoint::linear(const std::string& module) const {
+  const TensorSpec& weight = spec(module + ".weight");
+  LinearWeights result;
+  result.module = module;
+  if (architecture_->find(module + ".bias") != nullptr) result.bias = tensor(module + ".bias");
+  if (weight.role == Role::kHead && head_is_tied()) {
+    for (const TensorSpec& candidate : architecture_->tensors()) {
+      if (candidate.role != Role::kEmbedding) continue;
+      const auto table = embedding(candidate.module());
+      result.weight = std::visit([](const auto& t) { return decltype(result.weight)(t); }, table);
+    }
+    return result;
+  }
+  if (const auto module_scheme = scheme(weight)) {
+    result.weight = from_compressed_tensors(tensors_, module, *module_scheme);
+    result.activations = module_scheme->activations;
+    const auto& matrix = std::get<QuantizedMatrix>(result.weight);
+    if (!(matrix.values.shape() == weight.shape)) {
+      raise(ErrorKind::kCorrupt, "'{}': '{}' has shape {}; config.json implies {}",
+            folder_.string(), module, matrix.values.shape().str(), weight.shape.str());
+    }
+    return result;
+  }
+  result.weight = load_view(weight);
+  return result;
+}
+
+std::variant<Tensor, QuantizedMatrix> Checkpoint::embedding(const std::string& module) const {
+  const TensorSpec& weight = spec(module + ".weight");
+  if (const auto module_scheme = scheme(weight)) {
+    return from_compressed_tensors(tensors_, module, *module_scheme);
+  }
+  return load_view(weight);
+}
+
+std::int64_t Checkpoint::stored_bytes(const TensorSpec& spec) const {
+  if (spec.role == Role::kHead && head_is_tied()) return 0;
+  const auto bytes_of = [&](const std::string& name) {
+    const auto entry = tensors_.entries().find(name);
+    return entry == tensors_.entries().end() ? std::int64_t{0}
+                                             : static_cast<std::int64_t>(entry->second.nbytes);
+  };
+  if (const auto module_scheme = scheme(spec)) {
+    std::int64_t total = 0;
+    for (const TensorInfo& info : compressed_tensor_infos(
+             spec.module(), *module_scheme, spec.shape[0], spec.shape[1], DType::kF32)) {
+      total += bytes_of(info.name);
+    }
+    return total;
+  }
+  const TensorSource* source = find_source(spec);
+  if (source == nullptr) return 0;
+  return bytes_of(source->name) * spec.shape.numel() / std::max<std::int64_t>(1, source->shape.numel());
+}
+
+DType Checkpoint::stored_dtype(const TensorSpec& spec) const {
+  const TensorSource* source = find_source(spec);
+  if (source == nullptr) return DType::kF32;
+  return tensors_.tensor(source->name).dtype();
+}
+
+std::string Checkpoint::fingerprint() const {
+  constexpr std::size_t kSlice = std::size_t{64} << 20;
+  Hasher hasher;
+  hasher.update(read_text_file(folder_ / "config.json"));
+  std::int64_t total = 0;
+  for (const auto& file : tensors_.files()) total += static_cast<std::int64_t>(file->bytes().size());
+  Progress progress("reading weights", "MiB", total >> 20);
+  for (const auto& file : tensors_.files()) {
+    const auto bytes = file->bytes();
+    hasher.update(file->path().filename().string());
+    for (std::size_t offset = 0; offset < bytes.size(); offset += kSlice) {
+      const std::size_t n = std::min(kSlice, bytes.size() - offset);
+      hasher.update(bytes.data() + offset, n);
+      progress.advance(static_cast<std::int64_t>(n >> 20));
+    }
+  }
+  return hasher.hex();
+}
+
+}  // namespace aquatint

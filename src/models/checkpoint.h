@@ -1,0 +1,63 @@
+// A Hugging Face model folder, opened and checked: configuration, architecture, tensors and, when it is
+// quantized, its compressed-tensors schemes. Weights are read from the memory-mapped files on demand.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "formats/compressed_tensors.h"
+#include "formats/config.h"
+#include "formats/safetensors.h"
+#include "models/architecture.h"
+
+namespace aquatint {
+
+class Checkpoint : public WeightSource {
+ public:
+  // Opens the folder and checks every tensor of the architecture's table: present, of the right shape and
+  // type; a tensor the table does not know is an error too (kCorrupt), so nothing is left out silently.
+  static Checkpoint open(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const Config& config() const { return config_; }
+  const Architecture& architecture() const { return *architecture_; }
+  std::shared_ptr<const Architecture> shared_architecture() const { return architecture_; }
+  const SafetensorsSet& tensors() const { return tensors_; }
+  const std::optional<QuantizationConfig>& quantization() const { return quantization_; }
+
+  Tensor tensor(const std::string& name) const override;
+  LinearWeights linear(const std::string& module) const override;
+  std::variant<Tensor, QuantizedMatrix> embedding(const std::string& module) const override;
+
+  // The scheme a module's weight is stored in; empty for floating point.
+  std::optional<ModuleScheme> scheme(const TensorSpec& spec) const;
+  // Whether the head is the embedding table.
+  bool head_is_tied() const;
+  // Bytes a tensor of the table takes in the files (scales and zero points included); 0 for a tied head.
+  std::int64_t stored_bytes(const TensorSpec& spec) const;
+  // Element type of a tensor that is stored in floating point.
+  DType stored_dtype(const TensorSpec& spec) const;
+  // A content hash of configuration and weights (reads all of them; shows progress).
+  std::string fingerprint() const;
+
+ private:
+  Checkpoint() = default;
+  const TensorSpec& spec(const std::string& name) const;
+  // The source of a tensor that this checkpoint has; null when it has none.
+  const TensorSource* find_source(const TensorSpec& spec) const;
+  Tensor load_view(const TensorSpec& spec) const;
+  void check_tensors() const;
+
+  std::filesystem::path folder_;
+  Config config_;
+  SafetensorsSet tensors_;
+  std::optional<QuantizationConfig> quantization_;
+  std::shared_ptr<const Architecture> architecture_;
+};
+
+// Error kNumeric naming `name` when a float tensor holds NaN or infinity.
+void check_finite(const Tensor& tensor, const std::string& name);
+
+}  // namespace aquatint

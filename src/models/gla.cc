@@ -1,0 +1,336 @@
+#include "models/gla.h"
+
+#include <cmath>
+#include <map>
+
+#include "kernels/rope/rope.h"
+#include "layers/attention_mixer.h"
+#include "layers/gla_mixer.h"
+
+namespace aquatint {
+namespace {
+
+// Feed-forward width when the configuration has none: two thirds of hidden * ratio, in double precision and
+// truncated as Python does, rounded up to 256.
+std::int64_t default_intermediate(std::int64_t hidden, double ratio) {
+  const auto raw = static_cast<std::int64_t>(static_cast<double>(hidden) * ratio * 2.0 / 3.0);
+  return (raw + 255) / 256 * 256;
+}
+
+kernels::Activation activation_key(const Config& config, const char* key, const char* fallback) {
+  const std::string name = config.get_string(key, fallback);
+  if (const auto activation = kernels::activation_from_name(name)) return *activation;
+  raise(ErrorKind::kUnsupported, "'{}': {} '{}' is not supported", config.origin(), key, name);
+}
+
+void require(bool condition, const Config& config, const char* what, std::int64_t value,
+             std::int64_t by) {
+  if (condition) return;
+  raise(ErrorKind::kCorrupt, "'{}': {} ({} and {})", config.origin(), what, value, by);
+}
+
+// A block of standard attention in a hybrid model.
+struct HybridAttention {
+  AttentionConfig attention;
+  bool qkv_bias = false;
+};
+
+class Gla : public Architecture {
+ public:
+  explicit Gla(const Config& config);
+
+  const char* name() const override { return "gla"; }
+  std::int64_t mixer_macs_per_token() const override;
+  std::int64_t state_bytes(std::int64_t tokens) const override;
+  std::unique_ptr<InputLayer> load_input(const WeightSource& source,
+                                         const LoadOptions& options) const override;
+  std::unique_ptr<Block> load_block(std::int64_t index, const WeightSource& source,
+                                    const LoadOptions& options) const override;
+  std::unique_ptr<OutputLayer> load_output(const WeightSource& source,
+                                           const LoadOptions& options) const override;
+
+ private:
+  void read_mixer(const Config& config);
+  void read_hybrid(const Config& config);
+  void declare_tensors(bool tied);
+  void declare_gla_mixer(const std::string& prefix, int block);
+  void declare_attention(const std::string& prefix, int block, const HybridAttention& hybrid);
+  void declare_mlp(const std::string& prefix, int block);
+  std::unique_ptr<Mixer> load_mixer(const std::string& prefix, std::int64_t index,
+                                    const WeightSource& source, const LoadOptions& options) const;
+  RmsNorm load_norm(const WeightSource& source, const std::string& tensor_name) const;
+
+  GlaConfig mixer_;
+  std::map<std::int64_t, HybridAttention> hybrid_;  // by block
+  kernels::Activation mlp_activation_ = kernels::Activation::kSilu;
+  std::int64_t intermediate_ = 0;
+  float norm_eps_ = 1e-6f;
+  bool head_norm_affine_ = true;
+  std::string head_norm_name_;  // g_norm or g_norm_swish_gate
+};
+
+Gla::Gla(const Config& config) {
+  if (config.has("attnres_block_size")) {
+    raise(ErrorKind::kUnsupported, "'{}': attention residuals (attnres_block_size) are not supported",
+          config.origin());
+  }
+  hidden_size_ = config.get_int("hidden_size", 2048);
+  blocks_ = config.get_int("num_hidden_layers", 24);
+  vocab_size_ = config.get_int("vocab_size", 32000);
+  context_length_ = config.get_int("max_position_embeddings", 2048);
+  constexpr std::int64_t kLargestSize = std::int64_t{1} << 24, kMostBlocks = 4096;
+  if (blocks_ > kMostBlocks) {
+    raise(ErrorKind::kUnsupported, "'{}': num_hidden_layers is {}, more than {}", config.origin(),
+          blocks_, kMostBlocks);
+  }
+  for (const auto& [value, key] : {std::pair{hidden_size_, "hidden_size"},
+                                   {blocks_, "num_hidden_layers"},
+                                   {vocab_size_, "vocab_size"},
+                                   {context_length_, "max_position_embeddings"}}) {
+    if (value < 1 || value > kLargestSize) {
+      raise(ErrorKind::kCorrupt, "'{}': {} is {}", config.origin(), key, value);
+    }
+  }
+  norm_eps_ = static_cast<float>(
+      config.get_double("norm_eps", config.get_double("rms_norm_eps", 1e-6)));
+  head_norm_affine_ = config.get_bool("elementwise_affine", true);
+  mlp_activation_ = activation_key(config, "hidden_act", "swish");
+  intermediate_ =
+      config.find_int("intermediate_size")
+          .value_or(default_intermediate(hidden_size_, config.get_double("hidden_ratio", 4.0)));
+  require(intermediate_ >= 1, config, "intermediate_size is not positive", intermediate_, 1);
+  read_mixer(config);
+  read_hybrid(config);
+  declare_tensors(config.get_bool("tie_word_embeddings", false));
+}
+
+void Gla::read_mixer(const Config& config) {
+  const auto fraction = [&](const char* key, double fallback) {
+    return static_cast<std::int64_t>(static_cast<double>(hidden_size_) *
+                                     config.get_double(key, fallback));
+  };
+  const std::int64_t key_dim = fraction("expand_k", 0.5);
+  const std::int64_t value_dim = fraction("expand_v", 1.0);
+  mixer_.hidden = hidden_size_;
+  mixer_.heads = config.get_int("num_heads", 4);
+  mixer_.kv_heads = config.find_int("num_kv_heads").value_or(mixer_.heads);
+  require(mixer_.heads >= 1 && mixer_.kv_heads >= 1, config, "num_heads or num_kv_heads below 1",
+          mixer_.heads, mixer_.kv_heads);
+  require(mixer_.heads % mixer_.kv_heads == 0, config,
+          "num_heads is not a multiple of num_kv_heads", mixer_.heads, mixer_.kv_heads);
+  require(key_dim >= 1 && key_dim % mixer_.heads == 0, config,
+          "hidden_size * expand_k is not a multiple of num_heads", key_dim, mixer_.heads);
+  require(value_dim >= 1 && value_dim % mixer_.heads == 0, config,
+          "hidden_size * expand_v is not a multiple of num_heads", value_dim, mixer_.heads);
+  mixer_.dk = key_dim / mixer_.heads;
+  mixer_.dv = value_dim / mixer_.heads;
+  if (const auto clamp = config.find_double("clamp_min")) {
+    mixer_.clamp_min = static_cast<float>(*clamp);
+  }
+  if (config.has("feature_map")) {
+    mixer_.feature_map = activation_key(config, "feature_map", "");
+  }
+  mixer_.output_gate = config.get_bool("use_output_gate", true);
+  mixer_.gate_activation = mlp_activation_;
+  if (config.get_bool("use_short_conv", false)) {
+    mixer_.conv_size = config.get_int("conv_size", 4);
+    require(mixer_.conv_size >= 1 && mixer_.conv_size <= 8, config,
+            "conv_size is outside 1..8", mixer_.conv_size, 8);
+    if (config.get_bool("share_conv_kernel", false)) {
+      raise(ErrorKind::kUnsupported, "'{}': share_conv_kernel is not supported", config.origin());
+    }
+  }
+  const bool fused_norm = config.get_bool("fuse_norm", true) && mixer_.output_gate &&
+                          mixer_.gate_activation == kernels::Activation::kSilu;
+  head_norm_name_ = fused_norm ? "g_norm_swish_gate" : "g_norm";
+}
+
+void Gla::read_hybrid(const Config& config) {
+  for (const Config& entry : config.children("attn")) {
+    HybridAttention hybrid;
+    AttentionConfig& a = hybrid.attention;
+    a.heads = entry.get_int("num_heads");
+    a.kv_heads = entry.find_int("num_kv_heads").value_or(a.heads);
+    require(a.heads >= 1 && hidden_size_ % a.heads == 0, config,
+            "hidden_size is not a multiple of attn.num_heads", hidden_size_, a.heads);
+    require(a.kv_heads >= 1 && a.heads % a.kv_heads == 0, config,
+            "attn.num_heads is not a multiple of attn.num_kv_heads", a.heads, a.kv_heads);
+    a.head_dim = hidden_size_ / a.heads;
+    require(a.head_dim % 2 == 0, config, "attn head size is odd", a.head_dim, 2);
+    a.window = entry.find_int("window_size").value_or(0);
+    a.inv_freq = kernels::rope_inverse_frequencies(a.head_dim, entry.get_double("rope_theta", 1e4));
+    hybrid.qkv_bias = entry.get_bool("qkv_bias", false);
+    for (const std::int64_t layer : entry.get_ints("layers")) {
+      require(layer >= 0 && layer < blocks_, config, "attn.layers names a layer that does not exist",
+              layer, blocks_);
+      hybrid_[layer] = hybrid;
+    }
+  }
+}
+
+void Gla::declare_tensors(bool tied) {
+  const std::int64_t D = hidden_size_;
+  declare("model.embeddings.weight", {vocab_size_, D}, Role::kEmbedding, -1);
+  for (int i = 0; i < blocks_; ++i) {
+    const std::string prefix = fmt::format("model.layers.{}", i);
+    declare(prefix + ".attn_norm.weight", {D}, Role::kNorm, i);
+    const auto hybrid = hybrid_.find(i);
+    if (hybrid != hybrid_.end()) {
+      declare_attention(prefix + ".attn", i, hybrid->second);
+    } else {
+      declare_gla_mixer(prefix + ".attn", i);
+    }
+    declare(prefix + ".mlp_norm.weight", {D}, Role::kNorm, i);
+    declare_mlp(prefix + ".mlp", i);
+  }
+  declare("model.norm.weight", {D}, Role::kNorm, -1);
+  TensorSpec& head = declare("lm_head.weight", {vocab_size_, D}, Role::kHead, -1);
+  head.tied = tied;
+}
+
+void Gla::declare_gla_mixer(const std::string& prefix, int block) {
+  const std::int64_t D = hidden_size_;
+  const GlaConfig& m = mixer_;
+  const std::int64_t q_rows = m.heads * m.dk, k_rows = m.kv_heads * m.dk;
+  const std::int64_t v_rows = m.kv_heads * m.dv, o_columns = m.heads * m.dv;
+  declare(prefix + ".q_proj.weight", {q_rows, D}, Role::kMixerIn, block);
+  declare(prefix + ".k_proj.weight", {k_rows, D}, Role::kMixerIn, block);
+  declare(prefix + ".v_proj.weight", {v_rows, D}, Role::kMixerIn, block);
+  if (m.output_gate) declare(prefix + ".g_proj.weight", {o_columns, D}, Role::kMixerGate, block);
+  declare(prefix + ".gk_proj.0.weight", {GlaConfig::kGateRank, D}, Role::kLowRankGate, block);
+  declare(prefix + ".gk_proj.1.weight", {k_rows, GlaConfig::kGateRank}, Role::kLowRankGate, block);
+  declare(prefix + ".gk_proj.1.bias", {k_rows}, Role::kBias, block);
+  if (m.conv_size > 0) {
+    declare(prefix + ".q_conv1d.weight", {q_rows, 1, m.conv_size}, Role::kConv, block);
+    declare(prefix + ".k_conv1d.weight", {k_rows, 1, m.conv_size}, Role::kConv, block);
+    declare(prefix + ".v_conv1d.weight", {v_rows, 1, m.conv_size}, Role::kConv, block);
+  }
+  if (head_norm_affine_) {
+    declare(prefix + "." + head_norm_name_ + ".weight", {m.dv}, Role::kNorm, block);
+  }
+  declare(prefix + ".o_proj.weight", {D, o_columns}, Role::kMixerOut, block);
+}
+
+void Gla::declare_attention(const std::string& prefix, int block, const HybridAttention& hybrid) {
+  const std::int64_t D = hidden_size_;
+  const AttentionConfig& a = hybrid.attention;
+  const std::int64_t kv_rows = a.kv_heads * a.head_dim;
+  const std::pair<const char*, std::int64_t> projections[] = {
+      {"q_proj", D}, {"k_proj", kv_rows}, {"v_proj", kv_rows}};
+  for (const auto& [projection, rows] : projections) {
+    const std::string module = prefix + "." + projection;
+    declare(module + ".weight", {rows, D}, Role::kMixerIn, block);
+    if (hybrid.qkv_bias) declare(module + ".bias", {rows}, Role::kBias, block);
+  }
+  declare(prefix + ".o_proj.weight", {D, D}, Role::kMixerOut, block);
+}
+
+// Checkpoints from before February 2025 hold gate and up as one tensor named gate_proj, gate rows first.
+void Gla::declare_mlp(const std::string& prefix, int block) {
+  const std::int64_t D = hidden_size_, I = intermediate_;
+  const std::string fused = prefix + ".gate_proj.weight";
+  TensorSpec& gate = declare(prefix + ".gate_proj.weight", {I, D}, Role::kMlpIn, block);
+  gate.sources.push_back({fused, {2 * I, D}, 0, I});
+  TensorSpec& up = declare(prefix + ".up_proj.weight", {I, D}, Role::kMlpIn, block);
+  up.sources.push_back({fused, {2 * I, D}, I, 2 * I});
+  declare(prefix + ".down_proj.weight", {D, I}, Role::kMlpOut, block);
+}
+
+std::int64_t Gla::mixer_macs_per_token() const {
+  // Outer product, decay and read-out of the state.
+  const std::int64_t gla = mixer_.kv_heads * mixer_.dk * mixer_.dv * 2 +
+                           mixer_.heads * mixer_.dk * mixer_.dv;
+  return gla * (blocks_ - static_cast<std::int64_t>(hybrid_.size()));
+}
+
+std::int64_t Gla::state_bytes(std::int64_t tokens) const {
+  std::int64_t values = 0;
+  for (std::int64_t i = 0; i < blocks_; ++i) {
+    const auto hybrid = hybrid_.find(i);
+    if (hybrid != hybrid_.end()) {
+      values += 2 * tokens * hybrid->second.attention.kv_heads * hybrid->second.attention.head_dim;
+      continue;
+    }
+    values += mixer_.kv_heads * mixer_.dk * mixer_.dv;
+    if (mixer_.conv_size > 0) {
+      values += (mixer_.conv_size - 1) * (mixer_.heads * mixer_.dk +
+                                          mixer_.kv_heads * (mixer_.dk + mixer_.dv));
+    }
+  }
+  return values * static_cast<std::int64_t>(sizeof(float));
+}
+
+RmsNorm Gla::load_norm(const WeightSource& source, const std::string& tensor_name) const {
+  return {source.tensor(tensor_name).to_f32(), norm_eps_};
+}
+
+std::unique_ptr<InputLayer> Gla::load_input(const WeightSource& source, const LoadOptions&) const {
+  return std::make_unique<TokenEmbedding>(source.embedding("model.embeddings"));
+}
+
+std::unique_ptr<OutputLayer> Gla::load_output(const WeightSource& source,
+                                              const LoadOptions& options) const {
+  return std::make_unique<NormedHead>(load_norm(source, "model.norm.weight"),
+                                      Linear(source.linear("lm_head"), options));
+}
+
+std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t index,
+                                       const WeightSource& source,
+                                       const LoadOptions& options) const {
+  const auto linear = [&](const char* projection) {
+    return Linear(source.linear(prefix + "." + projection), options);
+  };
+  const auto hybrid = hybrid_.find(index);
+  if (hybrid != hybrid_.end()) {
+    return std::make_unique<AttentionMixer>(
+        hybrid->second.attention, AttentionWeights{prefix, linear("q_proj"), linear("k_proj"),
+                                                   linear("v_proj"), linear("o_proj")});
+  }
+  GlaWeights w;
+  w.module = prefix;
+  w.q = linear("q_proj");
+  w.k = linear("k_proj");
+  w.v = linear("v_proj");
+  if (mixer_.output_gate) w.g = linear("g_proj");
+  w.gk0 = linear("gk_proj.0");
+  w.gk1 = linear("gk_proj.1");
+  w.o = linear("o_proj");
+  if (mixer_.conv_size > 0) {
+    const auto conv = [&](const char* conv_name) {
+      const Tensor t = source.tensor(prefix + "." + conv_name + ".weight").to_f32();
+      return t.reshape({t.dim(0), t.dim(2)});
+    };
+    w.q_conv = conv("q_conv1d");
+    w.k_conv = conv("k_conv1d");
+    w.v_conv = conv("v_conv1d");
+  }
+  w.head_norm.eps = norm_eps_;
+  if (head_norm_affine_) {
+    w.head_norm.weight = source.tensor(prefix + "." + head_norm_name_ + ".weight").to_f32();
+  }
+  return std::make_unique<GlaMixer>(mixer_, std::move(w));
+}
+
+std::unique_ptr<Block> Gla::load_block(std::int64_t index, const WeightSource& source,
+                                       const LoadOptions& options) const {
+  const std::string prefix = fmt::format("model.layers.{}", index);
+  GatedMlp mlp;
+  mlp.activation = mlp_activation_;
+  mlp.gate = Linear(source.linear(prefix + ".mlp.gate_proj"), options);
+  mlp.up = Linear(source.linear(prefix + ".mlp.up_proj"), options);
+  mlp.down = Linear(source.linear(prefix + ".mlp.down_proj"), options);
+  return std::make_unique<PreNormBlock>(
+      prefix, load_norm(source, prefix + ".attn_norm.weight"),
+      load_mixer(prefix + ".attn", index, source, options),
+      load_norm(source, prefix + ".mlp_norm.weight"), std::move(mlp));
+}
+
+}  // namespace
+
+bool matches_gla(const Config& config) { return config.get_string("model_type", "") == "gla"; }
+
+std::unique_ptr<Architecture> make_gla(const Config& config) {
+  return std::make_unique<Gla>(config);
+}
+
+}  // namespace aquatint

@@ -1,0 +1,67 @@
+#include "models/tensor_table.h"
+
+#include <array>
+#include <utility>
+
+namespace aquatint {
+namespace {
+
+constexpr std::array<std::pair<Role, const char*>, 11> kRoles = {{
+    {Role::kEmbedding, "embedding"},
+    {Role::kHead, "head"},
+    {Role::kMixerIn, "mixer_in"},
+    {Role::kMixerGate, "mixer_gate"},
+    {Role::kMixerOut, "mixer_out"},
+    {Role::kLowRankGate, "low_rank_gate"},
+    {Role::kMlpIn, "mlp_in"},
+    {Role::kMlpOut, "mlp_out"},
+    {Role::kConv, "conv"},
+    {Role::kNorm, "norm"},
+    {Role::kBias, "bias"},
+}};
+
+}  // namespace
+
+const char* role_name(Role role) {
+  for (const auto& [known, name] : kRoles) {
+    if (known == role) return name;
+  }
+  return "unknown";
+}
+
+std::optional<Role> role_from_name(std::string_view name) {
+  for (const auto& [role, known] : kRoles) {
+    if (name == known) return role;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> role_names() {
+  std::vector<std::string> names;
+  for (const auto& row : kRoles) names.emplace_back(row.second);
+  return names;
+}
+
+bool is_linear(Role role) {
+  switch (role) {
+    case Role::kHead:
+    case Role::kMixerIn:
+    case Role::kMixerGate:
+    case Role::kMixerOut:
+    case Role::kLowRankGate:
+    case Role::kMlpIn:
+    case Role::kMlpOut: return true;
+    case Role::kEmbedding:
+    case Role::kConv:
+    case Role::kNorm:
+    case Role::kBias: return false;
+  }
+  return false;
+}
+
+std::string TensorSpec::module() const {
+  const auto dot = name.rfind('.');
+  return dot == std::string::npos ? name : name.substr(0, dot);
+}
+
+}  // namespace aquatint
