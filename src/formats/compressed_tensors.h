@@ -1,6 +1,6 @@
-// The compressed-tensors checkpoint format: the quantization_config object of config.json and the tensors
-// of a quantized module (weight, weight_packed, weight_scale, weight_zero_point, weight_shape). Layouts
-// and the source of each rule: docs/formats/compressed_tensors.md.
+// The compressed-tensors checkpoint format: the quantization_config object of config.json and the
+// tensors of a quantized module (weight, weight_packed, weight_scale, weight_zero_point,
+// weight_shape). Layouts and the source of each rule: docs/formats/compressed_tensors.md.
 #pragma once
 
 #include <functional>
@@ -47,19 +47,20 @@ class QuantizationConfig {
   std::vector<std::string> ignore_;
 };
 
-// The quantization_config object for a model whose modules are quantized as listed; `ignored` are the
-// linear modules left in floating point. The most frequent scheme targets "Linear", others get their own
-// group with a "re:" pattern over layer numbers where it fits, else exact names. format: "int-quantized" when
-// activations are quantized anywhere, "pack-quantized" when only weights are.
+// The quantization_config object for a model whose modules are quantized as listed; `ignored` are
+// the linear modules left in floating point. The most frequent scheme targets "Linear", others get
+// their own group with a "re:" pattern over layer numbers where it fits, else exact names. format:
+// "int-quantized" when activations are quantized anywhere, "pack-quantized" when only weights are.
 nlohmann::json make_quantization_config(
     const std::vector<std::tuple<std::string, ModuleClass, ModuleScheme>>& modules,
     const std::vector<std::string>& ignored);
 
 // Names, types and shapes of the tensors that store a [rows, columns] weight of `module`.
-std::vector<TensorInfo> compressed_tensor_infos(const std::string& module, const ModuleScheme& scheme,
-                                                std::int64_t rows, std::int64_t columns,
-                                                DType scale_dtype);
-// The tensors themselves. Scales are converted to `scale_dtype` exactly (the rounding chose them so).
+std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
+                                                const ModuleScheme& scheme, std::int64_t rows,
+                                                std::int64_t columns, DType scale_dtype);
+// The tensors themselves. Scales are converted to `scale_dtype` exactly (the rounding chose them
+// so).
 std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::string& module,
                                                                   const ModuleScheme& scheme,
                                                                   const QuantizedMatrix& matrix,
@@ -68,8 +69,9 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
 QuantizedMatrix from_compressed_tensors(const SafetensorsSet& set, const std::string& module,
                                         const ModuleScheme& scheme);
 
-// int32 words of pack-quantized: u = q + 2^(bits-1), 32/bits values a word, the first in the low bits,
-// rows padded with zero. values: int8 [rows, columns] -> int32 [rows, ceil(columns / (32/bits))].
+// int32 words of pack-quantized: u = q + 2^(bits-1), 32/bits values a word, the first in the low
+// bits, rows padded with zero. values: int8 [rows, columns] -> int32 [rows, ceil(columns /
+// (32/bits))].
 Tensor pack_int32(const Tensor& values, int bits);
 Tensor unpack_int32(const Tensor& words, int bits, std::int64_t columns);
 

@@ -1,13 +1,16 @@
-// Reading and writing safetensors files and sharded sets of them (specification: docs/formats/). Reading
-// maps the files; tensors are views of the mapping and may be unaligned. Every rule of the format is
-// enforced: no holes, no overlaps, no trailing bytes, sizes that agree with shapes, no duplicate names.
+// Reading and writing safetensors files and sharded sets of them (specification: docs/formats/).
+// Reading maps the files; tensors are views of the mapping and may be unaligned. Every rule of the
+// format is enforced: no holes, no overlaps, no trailing bytes, sizes that agree with shapes, no
+// duplicate names.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -20,21 +23,33 @@ struct TensorEntry {
   std::vector<std::int64_t> shape;  // as in the file, any rank
   std::size_t offset = 0;           // absolute, in its file
   std::size_t nbytes = 0;
-  std::size_t file = 0;             // index into SafetensorsSet::files()
+  std::size_t file = 0;  // index into SafetensorsSet::files()
 };
+
+// What the header of one file says, after every rule of the format has been checked.
+struct SafetensorsHeader {
+  std::map<std::string, TensorEntry> entries;  // TensorEntry::file is 0
+  std::map<std::string, std::string> metadata;
+};
+
+// Checks a whole file in memory and returns its header; `origin` is what error messages call the
+// file. Error kCorrupt, or kUnsupported for an element type this program has never heard of.
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file,
+                                           const std::string& origin);
 
 class SafetensorsSet {
  public:
   // One file.
   static SafetensorsSet open_file(const std::filesystem::path& path);
-  // A model folder: model.safetensors, else model.safetensors.index.json and its shards. Error kNotFound
-  // names what was looked for; a folder that only has PyTorch .bin files is kUnsupported and says so.
+  // A model folder: model.safetensors, else model.safetensors.index.json and its shards. Error
+  // kNotFound names what was looked for; a folder that only has PyTorch .bin files is kUnsupported
+  // and says so.
   static SafetensorsSet open_folder(const std::filesystem::path& folder);
 
   bool contains(const std::string& name) const { return entries_.count(name) > 0; }
   const std::map<std::string, TensorEntry>& entries() const { return entries_; }
-  // A view of the mapped file. Error kNotFound for a missing name; kUnsupported for an element type that
-  // DType does not have or a rank beyond Shape::kMaxRank.
+  // A view of the mapped file. Error kNotFound for a missing name; kUnsupported for an element type
+  // that DType does not have or a rank beyond Shape::kMaxRank.
   Tensor tensor(const std::string& name) const;
   const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -42,7 +57,7 @@ class SafetensorsSet {
   std::int64_t total_bytes() const;
 
  private:
-  void add_file(const std::filesystem::path& path);
+  static SafetensorsSet open_index(const std::filesystem::path& index);
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::map<std::string, TensorEntry> entries_;
   std::map<std::string, std::string> metadata_;
@@ -55,10 +70,11 @@ struct TensorInfo {
   Shape shape;
 };
 
-// Writes one safetensors file as a stream: the header first, from the list of tensors, then the bytes of
-// each tensor in any order (positioned writes). The file appears under a temporary name; finish() checks
-// that every tensor was written, flushes it to disk and renames it. Destroyed before that, nothing is left.
-// A write that fails (full disk, read-only folder) is error kIo with the path and the reason.
+// Writes one safetensors file as a stream: the header first, from the list of tensors, then the
+// bytes of each tensor in any order (positioned writes). The file appears under a temporary name;
+// finish() checks that every tensor was written, flushes it to disk and renames it. Destroyed
+// before that, nothing is left. A write that fails (full disk, read-only folder) is error kIo with
+// the path and the reason.
 class SafetensorsWriter {
  public:
   // Data is laid out by descending element size, then name; the header is padded to 8 bytes.

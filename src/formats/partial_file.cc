@@ -1,0 +1,83 @@
+#include "formats/partial_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "formats/atomic_file.h"
+
+namespace aquatint {
+namespace {
+
+[[noreturn]] void raise_errno(const std::filesystem::path& path, const char* what, int code) {
+  raise(ErrorKind::kIo, "'{}': {}: {}", path.string(), what, std::strerror(code));
+}
+
+// Reserves disk blocks. File systems without that ability are left alone: the writes will tell.
+void reserve(int fd, std::uint64_t size, const std::filesystem::path& path) {
+  if (size == 0) return;
+  int code = 0;
+  do {
+    code = ::fallocate(fd, 0, 0, static_cast<off_t>(size)) == 0 ? 0 : errno;
+  } while (code == EINTR);
+  if (code == 0 || code == EOPNOTSUPP || code == ENOSYS || code == EINVAL) return;
+  raise(ErrorKind::kIo, "'{}': cannot reserve {} bytes: {}", path.string(), size,
+        std::strerror(code));
+}
+
+}  // namespace
+
+PartialFile::PartialFile(std::filesystem::path path, std::uint64_t size)
+    : path_(std::move(path)), temporary_(path_.string() + ".partial") {
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd_ < 0) raise_errno(path_, "cannot create the file", errno);
+  try {
+    reserve(fd_, size, path_);
+  } catch (...) {
+    close_descriptor();
+    ::unlink(temporary_.c_str());
+    throw;
+  }
+}
+
+PartialFile::~PartialFile() {
+  close_descriptor();
+  if (!committed_) ::unlink(temporary_.c_str());
+}
+
+void PartialFile::close_descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+void PartialFile::write_at(std::uint64_t offset, const void* data, std::size_t size) {
+  // Linux writes at most 2 GiB a call; smaller pieces also keep a failing disk responsive.
+  constexpr std::size_t kPiece = std::size_t{64} << 20;
+  const char* bytes = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::pwrite(fd_, bytes, std::min(size, kPiece), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) raise_errno(path_, "cannot write", errno);
+    if (n == 0) raise_errno(path_, "cannot write", ENOSPC);
+    bytes += n;
+    offset += static_cast<std::uint64_t>(n);
+    size -= static_cast<std::size_t>(n);
+  }
+}
+
+void PartialFile::commit() {
+  if (::fsync(fd_) != 0) raise_errno(path_, "cannot flush to disk", errno);
+  // Network file systems report late write errors on close.
+  const int code = ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno;
+  if (code != 0 && code != EINTR) raise_errno(path_, "cannot close", code);
+  rename_durably(temporary_, path_);
+  committed_ = true;
+}
+
+}  // namespace aquatint
