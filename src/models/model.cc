@@ -8,7 +8,7 @@ namespace aquatint {
 namespace {
 
 // Rows of logits made at a time, so that their memory does not grow with the step.
-constexpr std::int64_t kLogitRows = 64;
+constexpr std::int64_t kLogitRows = 128;
 
 }  // namespace
 
@@ -169,30 +169,54 @@ void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>
   if (taps_ != nullptr) {
     context.tap("hidden.", std::to_string(blocks_.size()).c_str(), normed, rows, hidden_size);
   }
-  row = 0;
-  for (const StepPart& part : parts) {
-    const auto total = static_cast<std::int64_t>(inputs[part.sequence].tokens.size());
-    emit_logits(context, normed, part, row, total, wanted, sink);
-    row += part.tokens;
-  }
+  emit_logits(context, inputs, parts, normed, wanted, sink);
 }
 
-void Model::emit_logits(ForwardContext& context, const float* normed, const StepPart& part,
-                        std::int64_t first_row, std::int64_t total, LogitsFor wanted,
+// Rows whose logits are wanted are gathered, so that sequences that decode one token each share one
+// product, and multiplied kLogitRows at a time.
+void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
+                        const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
                         const LogitsSink& sink) {
-  const std::int64_t hidden_size = architecture_->hidden_size();
-  std::int64_t begin = 0;
-  if (wanted == LogitsFor::kLastToken) {
-    if (part.first + part.tokens < total) return;
-    begin = part.tokens - 1;
+  struct Run {
+    std::size_t sequence;
+    std::int64_t first, row, n;  // n tokens from `first` on, whose normed rows start at `row`
+  };
+  std::vector<Run> runs;
+  std::int64_t row = 0, wanted_rows = 0;
+  for (const StepPart& part : parts) {
+    const auto total = static_cast<std::int64_t>(inputs[part.sequence].tokens.size());
+    Run run{part.sequence, part.first, row, part.tokens};
+    if (wanted == LogitsFor::kLastToken) {
+      run = {part.sequence, total - 1, row + part.tokens - 1,
+             part.first + part.tokens == total ? std::int64_t{1} : std::int64_t{0}};
+    }
+    for (std::int64_t t = 0; t < run.n; t += kLogitRows) {
+      runs.push_back({run.sequence, run.first + t, run.row + t, std::min(kLogitRows, run.n - t)});
+    }
+    wanted_rows += run.n;
+    row += part.tokens;
   }
+  if (runs.empty()) return;
+
   const Workspace::Scope scope(workspace_);
-  const std::int64_t block = std::min(kLogitRows, part.tokens - begin);
+  const std::int64_t hidden_size = architecture_->hidden_size();
+  const std::int64_t block = std::min(kLogitRows, wanted_rows);
+  float* gathered = workspace_.take<float>(block * hidden_size);
   float* logits = workspace_.take<float>(block * vocab_size());
-  for (std::int64_t t = begin; t < part.tokens; t += block) {
-    const std::int64_t n = std::min(block, part.tokens - t);
-    output_->logits(context, normed + (first_row + t) * hidden_size, n, logits);
-    sink(part.sequence, part.first + t, n, logits);
+  for (std::size_t begin = 0; begin < runs.size();) {
+    std::size_t end = begin;
+    std::int64_t n = 0;
+    for (; end < runs.size() && n + runs[end].n <= block; ++end) {
+      std::copy_n(normed + runs[end].row * hidden_size, runs[end].n * hidden_size,
+                  gathered + n * hidden_size);
+      n += runs[end].n;
+    }
+    output_->logits(context, gathered, n, logits);
+    const float* at = logits;
+    for (; begin < end; ++begin) {
+      sink(runs[begin].sequence, runs[begin].first, runs[begin].n, at);
+      at += runs[begin].n * vocab_size();
+    }
   }
 }
 

@@ -77,8 +77,8 @@ class Model {
   void check(std::span<const ModelInput> inputs) const;
   void step(std::span<const ModelInput> inputs, const std::vector<StepPart>& parts,
             LogitsFor wanted, const LogitsSink& sink);
-  void emit_logits(ForwardContext& context, const float* hidden, const StepPart& part,
-                   std::int64_t first_row, std::int64_t total, LogitsFor wanted,
+  void emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
+                   const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
                    const LogitsSink& sink);
 
   std::shared_ptr<const Architecture> architecture_;
