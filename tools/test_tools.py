@@ -89,7 +89,8 @@ class LayersTest(unittest.TestCase):
 class SizesTest(unittest.TestCase):
     def test_functions_are_found(self):
         text = (
-            "namespace a {\nstruct S {\n  S() : x_{1} {\n  }\n  int get() const { return x_; }\n};\n"
+            "namespace a {\nstruct S {\n  S() : x_{1} {\n  }\n"
+            "  int get() const { return x_; }\n};\n"
             "template <typename T>\nstd::vector<int> f(int a,\n    int b) noexcept {\n"
             "  if (a) {\n    const char* s = R\"({{{)\";\n  }\n  char c = '{';\n}\n"
             "TEST(Suite, Case) {\n}\nint table[] = {1,\n 2};\n"
