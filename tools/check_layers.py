@@ -3,8 +3,13 @@
 
 The layers, lowest first, are those of LAYERS below. A file may include its own layer and lower
 ones, less the pairs in FORBIDDEN. A kernel's folder includes no other kernel's folder. Heavy
-third-party headers stay out of our headers, intrinsics stay in instruction-set sources, and no code
-outside src/models asks which architecture it is running.
+third-party headers stay out of our headers, and no code outside src/models asks which
+architecture it is running.
+
+Sources of one instruction set (x86_*, arm_*, CUDA) alone use intrinsics, themselves or through
+simd_*.h headers, which nothing else includes but such sources and the *_body.h they share. They take
+nothing from C++ headers with inline functions: compiled with their flags, such a function could
+replace the baseline's copy when the program is linked.
 """
 
 import argparse
@@ -25,6 +30,10 @@ FORBIDDEN = {
     ("quantize", "runtime"),
 }
 
+# Beside C headers, what instruction-set sources may include.
+ISA_HEADERS = re.compile(
+    r"^(.*\.h|cstdint|cstddef|cstring|cmath|cfloat|climits|type_traits|cuda/.*)$"
+)
 INTRINSICS = re.compile(r"^(\w*intrin|arm_neon|arm_sve|arm_bf16|arm_fp16)\.h$")
 NOT_IN_HEADERS = re.compile(
     r"^(nlohmann/json\.hpp|yaml-cpp/|CLI/|oneapi/dnnl/|dnnl|pcre2|utf8proc)"
@@ -40,6 +49,10 @@ ARCH_COMPARISON = re.compile(
 def is_isa_source(path):
     """Whether `path` is compiled for one instruction set: x86_*, arm_* or CUDA."""
     return path.name.startswith(("x86_", "arm_")) or path.suffix in (".cu", ".cuh")
+
+
+def is_simd_header(name):
+    return name.startswith(("simd_", "x86_", "arm_")) and name.endswith((".h", ".inc"))
 
 
 def is_test(path):
@@ -70,13 +83,21 @@ def check_project_include(path, name, root):
     mine, theirs = kernel_of(path.parts), kernel_of(other)
     if mine and theirs and mine != theirs:
         return f'kernel {mine} may not include kernel {theirs} ("{name}")'
+    users = is_isa_source(path) or is_simd_header(path.name) or path.name.endswith("_body.h")
+    if is_simd_header(other[-1]) and not users:
+        return f'"{name}" is for x86_*, arm_* and CUDA sources only'
+    if is_isa_source(path) and other[0] != "kernels":
+        return f'an instruction-set source may not include layer {other[0]} ("{name}")'
     return None
 
 
 def check_system_include(path, name):
     """What is wrong with #include <name> in src/`path`, or None."""
-    if INTRINSICS.match(name) and not is_isa_source(path):
+    isa = is_isa_source(path)
+    if INTRINSICS.match(name) and not isa and not is_simd_header(path.name):
         return f"<{name}> belongs in x86_*, arm_* or CUDA sources"
+    if isa and not ISA_HEADERS.match(name):
+        return f"an instruction-set source may not include <{name}>"
     if path.suffix == ".h" and NOT_IN_HEADERS.match(name):
         return f"<{name}> may not be included by a header"
     return None

@@ -57,8 +57,19 @@ class LayersTest(unittest.TestCase):
 
     def test_intrinsics(self):
         self.expect_one("src/kernels/gla/gla.cc", "#include <immintrin.h>\n", "immintrin.h")
-        text = "#include <immintrin.h>\n"
+        text = "#include <immintrin.h>\n#include <cstdint>\n"
         self.assertEqual(self.findings({"src/kernels/gla/x86_avx2.cc": text}), [])
+        self.assertEqual(self.findings({"src/kernels/simd_avx2.h": text}), [])
+
+    def test_simd_headers(self):
+        text = '#include "kernels/simd_avx2.h"\n'
+        self.assertEqual(self.findings({"src/kernels/gla/x86_avx2.cc": text}), [])
+        self.assertEqual(self.findings({"src/kernels/gla/gla_body.h": text}), [])
+        self.expect_one("src/kernels/gla/gla.cc", text, "simd_avx2.h")
+
+    def test_isa_sources_take_no_inline_functions(self):
+        self.expect_one("src/kernels/gla/x86_avx2.cc", "#include <algorithm>\n", "<algorithm>")
+        self.expect_one("src/kernels/gla/x86_avx2.cc", '#include "base/error.h"\n', "layer base")
 
     def test_heavy_headers(self):
         self.expect_one("src/formats/f.h", "#include <nlohmann/json.hpp>\n", "header")
