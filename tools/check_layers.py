@@ -7,9 +7,9 @@ third-party headers stay out of our headers, and no code outside src/models asks
 architecture it is running.
 
 Sources of one instruction set (x86_*, arm_*, CUDA) alone use intrinsics, themselves or through
-simd_*.h headers, which nothing else includes but such sources and the *_body.h they share. They take
-nothing from C++ headers with inline functions: compiled with their flags, such a function could
-replace the baseline's copy when the program is linked.
+simd_*.h headers, which nothing else includes but such sources and the *_body.h they share. They
+take nothing from C++ headers with inline functions: compiled with their flags, such a function
+could replace the baseline's copy when the program is linked.
 """
 
 import argparse
