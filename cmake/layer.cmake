@@ -1,8 +1,8 @@
-# aquatint_layer(<name> [DEPENDS layers…] [LINK libraries…]): the static library of src/<name>, its
+# aquatint_layer(<name> [DEPENDS layers…] [LINK libraries…] [SOURCES generated…]): the static library of src/<name>, its
 # unit tests (every *_test.cc, one executable <name>_test) and its benchmarks (*_bench.cc, <name>_bench).
 # Sources are found by name, so that adding a file touches no build file.
 function(aquatint_layer name)
-  cmake_parse_arguments(arg "" "" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "" "DEPENDS;LINK;SOURCES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
   set(tests ${sources})
   set(benches ${sources})
@@ -18,7 +18,7 @@ function(aquatint_layer name)
     target_link_libraries(aquatint_${name} INTERFACE ${depends})
     return()
   endif()
-  add_library(aquatint_${name} STATIC ${sources})
+  add_library(aquatint_${name} STATIC ${sources} ${arg_SOURCES})
   target_include_directories(aquatint_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(aquatint_${name} PUBLIC ${depends} PRIVATE ${arg_LINK} aquatint_warnings)
 

@@ -1,0 +1,74 @@
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <regex>
+
+#include "base/error.h"
+#include "quantize/recipe.h"
+
+namespace aquatint {
+
+Selector Selector::parse(const std::string& text) {
+  Selector selector;
+  selector.text_ = text;
+  const auto colon = text.find(':');
+  const std::string kind = colon == std::string::npos ? "" : text.substr(0, colon);
+  selector.pattern_ = colon == std::string::npos ? "" : text.substr(colon + 1);
+  if (selector.pattern_.empty() || (kind != "role" && kind != "name" && kind != "re")) {
+    raise(ErrorKind::kInvalidArgument,
+          "selector '{}': expected role:ROLE, name:GLOB or re:EXPRESSION", text);
+  }
+  if (kind == "role") {
+    const auto role = role_from_name(selector.pattern_);
+    if (!role) {
+      const std::string near = nearest_word(selector.pattern_, role_names());
+      raise(ErrorKind::kInvalidArgument, "selector '{}': no role '{}'{}", text, selector.pattern_,
+            near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+    }
+    selector.role_ = *role;
+  } else if (kind == "name") {
+    selector.kind_ = Kind::kGlob;
+  } else {
+    selector.kind_ = Kind::kRegex;
+    try {
+      const std::regex compiled(selector.pattern_, std::regex::ECMAScript);
+    } catch (const std::regex_error& error) {
+      raise(ErrorKind::kInvalidArgument, "selector '{}': bad expression: {}", text, error.what());
+    }
+  }
+  return selector;
+}
+
+bool Selector::matches(const std::string& module, Role role) const {
+  switch (kind_) {
+    case Kind::kRole: return role == role_;
+    case Kind::kGlob: return ::fnmatch(pattern_.c_str(), module.c_str(), 0) == 0;
+    case Kind::kRegex: return std::regex_match(module, std::regex(pattern_));
+  }
+  return false;
+}
+
+std::string nearest_word(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    std::vector<std::size_t> row(candidate.size() + 1);
+    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+    for (std::size_t i = 0; i < word.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i + 1;
+      for (std::size_t j = 0; j < candidate.size(); ++j) {
+        const std::size_t substitute = diagonal + (word[i] == candidate[j] ? 0 : 1);
+        diagonal = row[j + 1];
+        row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, substitute});
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace aquatint
