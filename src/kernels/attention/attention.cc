@@ -1,0 +1,247 @@
+#include "kernels/attention/attention.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cfloat>
+#include <cmath>
+#include <memory>
+#include <new>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "kernels/attention/attention_variants.h"
+
+namespace aquatint::kernels {
+namespace {
+
+// A few query rows see their keys in parts of this size, so that one token of one sequence occupies
+// every thread. Fixed, because the parts determine the rounding.
+constexpr std::int64_t kKeysPerPart = 512;
+// Multiply-adds that are worth waking a thread.
+constexpr std::int64_t kWorkPerThread = 1 << 17;
+
+struct Item {
+  std::int64_t sequence, kv_head;
+  std::int64_t row_begin, row_end;
+  std::int64_t key_begin, key_end;
+  std::int64_t
+      partial;  // index of its first row among the partial results, -1 if it needs no merging
+  std::int64_t work() const { return (row_end - row_begin) * (key_end - key_begin); }
+};
+
+// The rows [row_begin, row_end) of a sequence and kv head, whose `parts` partial results lie one
+// after another from `partial`.
+struct Merge {
+  std::int64_t sequence, kv_head;
+  std::int64_t row_begin, row_end;
+  std::int64_t partial, parts;
+};
+
+struct Plan {
+  std::vector<Item> items;
+  std::vector<Merge> merges;
+  std::int64_t partial_rows = 0;
+};
+
+struct PartialResults {
+  std::vector<float> largest, sum, weighted;
+};
+
+void check(const AttentionShape& shape, const AttentionSequence* sequences, std::int64_t count,
+           const float* q, const float* o) {
+  if (shape.heads < 1 || shape.kv_heads < 1 || shape.heads % shape.kv_heads != 0 ||
+      shape.head_dim < 1 || shape.window < 0) {
+    raise(ErrorKind::kInvalidArgument,
+          "attention: {} heads over {} key-value heads of {} values, window {}", shape.heads,
+          shape.kv_heads, shape.head_dim, shape.window);
+  }
+  if (count < 0 || (count > 0 && (sequences == nullptr || q == nullptr || o == nullptr))) {
+    raise(ErrorKind::kInvalidArgument, "attention: {} sequences without queries or outputs", count);
+  }
+  for (std::int64_t s = 0; s < count; ++s) {
+    const AttentionSequence& sequence = sequences[s];
+    if (sequence.first_row < 0 || sequence.tokens < 0 || sequence.past < 0 ||
+        (sequence.tokens > 0 && (sequence.keys == nullptr || sequence.values == nullptr))) {
+      raise(
+          ErrorKind::kInvalidArgument,
+          "attention: sequence {} has {} tokens from row {} after {} positions, {} keys and values",
+          s, sequence.tokens, sequence.first_row, sequence.past,
+          sequence.keys == nullptr || sequence.values == nullptr ? "no" : "with");
+    }
+  }
+}
+
+// Appends the items of query rows [begin, end) of one sequence and kv head.
+void plan_rows(const AttentionKernel& kernel, const AttentionShape& shape,
+               const AttentionSequence& sequence, Item item, Plan& plan) {
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  const std::int64_t first = sequence.past + item.row_begin / group;
+  const std::int64_t last = sequence.past + (item.row_end - 1) / group;
+  const std::int64_t low =
+      shape.window > 0 ? std::max<std::int64_t>(0, first - shape.window + 1) : 0;
+  const std::int64_t keys = last + 1 - low;
+  const std::int64_t rows = item.row_end - item.row_begin;
+  const std::int64_t parts = rows <= kernel.few_rows ? (keys + kKeysPerPart - 1) / kKeysPerPart : 1;
+  if (parts > 1) {
+    plan.merges.push_back(
+        {item.sequence, item.kv_head, item.row_begin, item.row_end, plan.partial_rows, parts});
+  }
+  for (std::int64_t part = 0; part < parts; ++part) {
+    item.key_begin = low + keys * part / parts;
+    item.key_end = low + keys * (part + 1) / parts;
+    item.partial = -1;
+    if (parts > 1) {
+      item.partial = plan.partial_rows;
+      plan.partial_rows += rows;
+    }
+    plan.items.push_back(item);
+  }
+}
+
+Plan make_plan(const AttentionKernel& kernel, const AttentionShape& shape,
+               const AttentionSequence* sequences, std::int64_t count) {
+  Plan plan;
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  bool uneven = false;
+  for (std::int64_t s = 0; s < count; ++s) {
+    const std::int64_t rows = sequences[s].tokens * group;
+    uneven = uneven || rows > kernel.tile_rows;
+    for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
+      for (std::int64_t row = 0; row < rows; row += kernel.tile_rows) {
+        const std::int64_t end = std::min(rows, row + kernel.tile_rows);
+        plan_rows(kernel, shape, sequences[s], {s, head, row, end, 0, 0, -1}, plan);
+      }
+    }
+  }
+  // Later tokens see more keys; with the heaviest items first, threads finish together.
+  if (uneven) {
+    std::stable_sort(plan.items.begin(), plan.items.end(),
+                     [](const Item& a, const Item& b) { return a.work() > b.work(); });
+  }
+  return plan;
+}
+
+AttentionTask make_task(const AttentionShape& shape, const AttentionSequence& sequence,
+                        const Item& item, const float* q, float* o, float* scratch) {
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  const std::int64_t stride = shape.heads * shape.head_dim;
+  const std::int64_t at = sequence.first_row * stride + item.kv_head * group * shape.head_dim;
+  AttentionTask task{};
+  task.q = q + at;
+  task.o = o + at;
+  task.token_stride = stride;
+  task.group = group;
+  task.row_begin = item.row_begin;
+  task.row_end = item.row_end;
+  task.keys = sequence.keys + item.kv_head * shape.head_dim;
+  task.values = sequence.values + item.kv_head * shape.head_dim;
+  task.kv_stride = shape.kv_heads * shape.head_dim;
+  task.past = sequence.past;
+  task.key_begin = item.key_begin;
+  task.key_end = item.key_end;
+  task.head_dim = shape.head_dim;
+  task.scale = shape.scale;
+  task.window = shape.window;
+  task.scratch = scratch;
+  return task;
+}
+
+void run_items(const AttentionKernel& kernel, const AttentionShape& shape,
+               const AttentionSequence* sequences, const Plan& plan, const float* q, float* o,
+               PartialResults& partial) {
+  std::int64_t work = 0;
+  for (const Item& item : plan.items) work += item.work() * shape.head_dim * 2;
+  const std::int64_t workers = std::clamp<std::int64_t>(work / kWorkPerThread, 1, num_threads());
+  // Items are taken as threads become free; what each computes does not depend on who takes it.
+  std::atomic<std::size_t> next{0};
+  parallel_for(workers, 1, [&](std::int64_t, std::int64_t) {
+    const auto floats = static_cast<std::size_t>(kernel.scratch_floats(shape.head_dim)) + 1;
+    constexpr std::align_val_t kAlignment{64};
+    const auto release = [](float* p) { ::operator delete[](p, kAlignment); };
+    const std::unique_ptr<float[], decltype(release)> scratch(new (kAlignment) float[floats],
+                                                              release);
+    for (std::size_t i = next++; i < plan.items.size(); i = next++) {
+      const Item& item = plan.items[i];
+      AttentionTask task = make_task(shape, sequences[item.sequence], item, q, o, scratch.get());
+      if (item.partial >= 0) {
+        task.largest = partial.largest.data() + item.partial;
+        task.sum = partial.sum.data() + item.partial;
+        task.weighted = partial.weighted.data() + item.partial * shape.head_dim;
+      }
+      (item.row_end - item.row_begin <= kernel.few_rows ? kernel.few : kernel.tile)(task);
+    }
+  });
+}
+
+void merge_rows(const AttentionShape& shape, const AttentionSequence& sequence, const Merge& merge,
+                const PartialResults& partial, float* o) {
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  const std::int64_t rows = merge.row_end - merge.row_begin;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const auto index = [&](std::int64_t part) {
+      return static_cast<std::size_t>(merge.partial + part * rows + r);
+    };
+    float largest = -FLT_MAX;
+    for (std::int64_t part = 0; part < merge.parts; ++part) {
+      largest = std::max(largest, partial.largest[index(part)]);
+    }
+    const std::int64_t row = merge.row_begin + r;
+    const std::int64_t head = merge.kv_head * group + row % group;
+    float* out = o + ((sequence.first_row + row / group) * shape.heads + head) * shape.head_dim;
+    std::fill(out, out + shape.head_dim, 0.0F);
+    float sum = 0;
+    for (std::int64_t part = 0; part < merge.parts; ++part) {
+      const float weight = std::exp(partial.largest[index(part)] - largest);
+      sum += weight * partial.sum[index(part)];
+      const float* in =
+          partial.weighted.data() + static_cast<std::int64_t>(index(part)) * shape.head_dim;
+      for (std::int64_t i = 0; i < shape.head_dim; ++i) out[i] += weight * in[i];
+    }
+    for (std::int64_t i = 0; i < shape.head_dim; ++i) out[i] /= sum;
+  }
+}
+
+}  // namespace
+
+const std::vector<AttentionVariant>& attention_variants() {
+  static const std::vector<AttentionVariant> variants = {
+    {Isa::kReference, &kAttentionReference},
+#if defined(__x86_64__)
+    {Isa::kAvx2, &kAttentionAvx2},
+    {Isa::kAvx512, &kAttentionAvx512},
+#endif
+  };
+  return variants;
+}
+
+void attention_with(const AttentionVariant& variant, const AttentionShape& shape,
+                    const AttentionSequence* sequences, std::int64_t count, const float* q,
+                    float* o) {
+  check(shape, sequences, count, q, o);
+  const Plan plan = make_plan(*variant.kernel, shape, sequences, count);
+  const auto rows = static_cast<std::size_t>(plan.partial_rows);
+  PartialResults partial{std::vector<float>(rows), std::vector<float>(rows),
+                         std::vector<float>(rows * static_cast<std::size_t>(shape.head_dim))};
+  run_items(*variant.kernel, shape, sequences, plan, q, o, partial);
+  parallel_for(static_cast<std::int64_t>(plan.merges.size()), 16,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const Merge& merge = plan.merges[static_cast<std::size_t>(i)];
+                   merge_rows(shape, sequences[merge.sequence], merge, partial, o);
+                 }
+               });
+}
+
+void attention(const AttentionShape& shape, const AttentionSequence* sequences, std::int64_t count,
+               const float* q, float* o) {
+  static const AttentionVariant active = [] {
+    AttentionVariant best = attention_variants().front();
+    for (const auto& variant : attention_variants()) {
+      if (variant.isa <= active_isa()) best = variant;
+    }
+    return best;
+  }();
+  attention_with(active, shape, sequences, count, q, o);
+}
+
+}  // namespace aquatint::kernels

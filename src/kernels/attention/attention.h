@@ -1,0 +1,34 @@
+// Causal softmax attention over keys and values that lie in memory position by position, for
+// prompts and for single tokens, with grouped queries and an optional sliding window. Scores never
+// exist as a whole: keys are walked in blocks with a running maximum and sum, so memory does not
+// grow with the context.
+#pragma once
+
+#include <cstdint>
+
+namespace aquatint::kernels {
+
+struct AttentionShape {
+  std::int64_t heads;
+  std::int64_t kv_heads;  // divides heads; query head h reads kv head h / (heads / kv_heads)
+  std::int64_t head_dim;
+  float scale;          // multiplies q . k
+  std::int64_t window;  // 0: none; else position i sees keys j with i - window < j <= i
+};
+
+// The new tokens of one sequence; their keys and values are in place already.
+struct AttentionSequence {
+  std::int64_t first_row;  // row of the first new token in q and o
+  std::int64_t tokens;
+  std::int64_t past;    // positions before them
+  const float* keys;    // [past + tokens, kv_heads * head_dim]
+  const float* values;  // [past + tokens, kv_heads * head_dim]
+};
+
+// o = softmax(scale * q k^T, causal) v for every sequence and head; q and o are [rows, heads *
+// head_dim] and do not overlap. Results do not depend on the number of threads. Error
+// kInvalidArgument for sizes that contradict each other or missing arrays.
+void attention(const AttentionShape& shape, const AttentionSequence* sequences, std::int64_t count,
+               const float* q, float* o);
+
+}  // namespace aquatint::kernels

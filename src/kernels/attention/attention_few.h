@@ -1,0 +1,217 @@
+// A few query rows against their keys, for decoding, written once over the vector type V. Lanes are
+// the dimensions of a head: keys and values stream from memory once, shared by all rows of the
+// task.
+#pragma once
+
+#include <float.h>
+#include <math.h>
+
+#include "kernels/attention/attention_task.h"
+#include "kernels/simd_math.h"
+
+namespace aquatint::kernels {
+namespace {
+
+constexpr int64_t kFewKeys = 64;  // keys per block
+constexpr int64_t kFewRows = 8;   // most rows
+
+template <typename V>
+struct AttentionFew {
+  using Reg = typename V::Reg;
+
+  const AttentionTask& task;
+  int64_t rows;
+  int64_t padded;   // head_dim rounded up to whole vectors
+  float* queries;   // [rows, padded], scaled
+  float* weighted;  // [rows, padded]
+  float* weights;   // [rows, kFewKeys]: scores, then their exponentials
+  float largest[kFewRows];
+  float sum[kFewRows];
+  float correction[kFewRows];
+
+  static int64_t pad(int64_t head_dim) {
+    return (head_dim + V::kWidth - 1) / V::kWidth * V::kWidth;
+  }
+  static int64_t scratch_floats(int64_t head_dim) {
+    return kFewRows * (2 * pad(head_dim) + kFewKeys);
+  }
+
+  explicit AttentionFew(const AttentionTask& t)
+      : task(t), rows(t.row_end - t.row_begin), padded(pad(t.head_dim)) {
+    queries = t.scratch;
+    weighted = queries + kFewRows * padded;
+    weights = weighted + kFewRows * padded;
+  }
+
+  int64_t offset(int64_t r) const {
+    const int64_t row = task.row_begin + r;
+    return row / task.group * task.token_stride + row % task.group * task.head_dim;
+  }
+
+  void start() {
+    for (int64_t r = 0; r < rows; ++r) {
+      largest[r] = -FLT_MAX;
+      sum[r] = 0;
+      const float* q = task.q + offset(r);
+      for (int64_t i = 0; i < padded; ++i) {
+        queries[r * padded + i] = i < task.head_dim ? q[i] * task.scale : 0.0F;
+        weighted[r * padded + i] = 0;
+      }
+    }
+  }
+
+  // Scores of four keys for kRows rows from r on.
+  template <int kRows>
+  void score(const float* const* k, int64_t r, int64_t column) const {
+    Reg dot[2][4];
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 8
+      for (int n = 0; n < 4; ++n) dot[m][n] = V::zero();
+    }
+    const float* q = queries + r * padded;
+    const int64_t whole = task.head_dim / V::kWidth * V::kWidth;
+    for (int64_t i = 0; i < padded; i += V::kWidth) {
+      Reg key[4];
+#pragma GCC unroll 8
+      for (int n = 0; n < 4; ++n) {
+        key[n] = i < whole ? V::load(k[n] + i) : V::load_first(k[n] + i, task.head_dim - whole);
+      }
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m) {
+        const Reg query = V::load(q + m * padded + i);
+#pragma GCC unroll 8
+        for (int n = 0; n < 4; ++n) dot[m][n] = V::fma(query, key[n], dot[m][n]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      V::store_sums(weights + (r + m) * kFewKeys + column, dot[m][0], dot[m][1], dot[m][2],
+                    dot[m][3]);
+    }
+  }
+
+  void score_block(int64_t begin, int64_t end) const {
+    for (int64_t key = begin; key < end; key += 4) {
+      const float* k[4];
+      for (int n = 0; n < 4; ++n) {
+        k[n] = task.keys + (key + n < end ? key + n : end - 1) * task.kv_stride;
+      }
+      int64_t r = 0;
+      for (; r + 2 <= rows; r += 2) score<2>(k, r, key - begin);
+      if (r < rows) score<1>(k, r, key - begin);
+    }
+  }
+
+  // Hides what row r may not see and what lies behind the end, up to a whole vector.
+  void mask(int64_t r, int64_t begin, int64_t end) const {
+    const int64_t position = task.past + (task.row_begin + r) / task.group;
+    const int64_t last = end - 1 < position ? end - 1 : position;
+    float* row = weights + r * kFewKeys;
+    for (int64_t key = last + 1 > begin ? last + 1 : begin; key < begin + kFewKeys; ++key) {
+      row[key - begin] = -INFINITY;
+    }
+    if (task.window == 0) return;
+    for (int64_t key = begin; key < end && key <= position - task.window; ++key) {
+      row[key - begin] = -INFINITY;
+    }
+  }
+
+  void exponentials(int64_t r, int64_t keys) {
+    float* row = weights + r * kFewKeys;
+    Reg most = V::set(largest[r]);
+    for (int64_t key = 0; key < keys; key += V::kWidth) most = V::max(most, V::load(row + key));
+    const float now = V::max_lane(most);
+    correction[r] = expf(largest[r] - now);
+    Reg total = V::zero();
+    for (int64_t key = 0; key < keys; key += V::kWidth) {
+      const Reg weight = vector_exp<V>(V::sub(V::load(row + key), V::set(now)));
+      V::store(row + key, weight);
+      total = V::add(total, weight);
+    }
+    sum[r] = sum[r] * correction[r] + V::sum(total);
+    largest[r] = now;
+  }
+
+  // weighted[r..r+kRows)[i..] = correction * weighted + weights * values for kVectors vectors, the
+  // last of which has `lanes` lanes.
+  template <int kRows, int kVectors>
+  void accumulate(const float* value, int64_t r, int64_t i, int64_t keys, int64_t lanes) const {
+    Reg total[2][4];
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      const Reg shrink = V::set(correction[r + m]);
+#pragma GCC unroll 8
+      for (int n = 0; n < kVectors; ++n) {
+        total[m][n] = V::mul(shrink, V::load(weighted + (r + m) * padded + i + n * V::kWidth));
+      }
+    }
+    for (int64_t key = 0; key < keys; ++key) {
+      const float* at = value + key * task.kv_stride + i;
+      Reg v[4];
+#pragma GCC unroll 8
+      for (int n = 0; n < kVectors; ++n) {
+        v[n] = kVectors == 1 ? V::load_first(at, lanes) : V::load(at + n * V::kWidth);
+      }
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m) {
+        const Reg weight = V::set(weights[(r + m) * kFewKeys + key]);
+#pragma GCC unroll 8
+        for (int n = 0; n < kVectors; ++n) total[m][n] = V::fma(weight, v[n], total[m][n]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 8
+      for (int n = 0; n < kVectors; ++n) {
+        V::store(weighted + (r + m) * padded + i + n * V::kWidth, total[m][n]);
+      }
+    }
+  }
+
+  template <int kRows>
+  void accumulate_rows(const float* value, int64_t r, int64_t keys) const {
+    constexpr int64_t kW = V::kWidth;
+    int64_t i = 0;
+    for (; i + 4 * kW <= task.head_dim; i += 4 * kW) {
+      accumulate<kRows, 4>(value, r, i, keys, kW);
+    }
+    for (; i < task.head_dim; i += kW) {
+      accumulate<kRows, 1>(value, r, i, keys, task.head_dim - i < kW ? task.head_dim - i : kW);
+    }
+  }
+
+  void finish() const {
+    for (int64_t r = 0; r < rows; ++r) {
+      float* o = task.o + offset(r);
+      float factor = 1.0F / sum[r];
+      if (task.largest != nullptr) {
+        task.largest[r] = largest[r];
+        task.sum[r] = sum[r];
+        o = task.weighted + r * task.head_dim;
+        factor = 1;
+      }
+      for (int64_t i = 0; i < task.head_dim; ++i) o[i] = weighted[r * padded + i] * factor;
+    }
+  }
+
+  void run() {
+    start();
+    for (int64_t key = task.key_begin; key < task.key_end; key += kFewKeys) {
+      const int64_t end = key + kFewKeys < task.key_end ? key + kFewKeys : task.key_end;
+      score_block(key, end);
+      for (int64_t r = 0; r < rows; ++r) {
+        mask(r, key, end);
+        exponentials(r, end - key);
+      }
+      const float* value = task.values + key * task.kv_stride;
+      int64_t r = 0;
+      for (; r + 2 <= rows; r += 2) accumulate_rows<2>(value, r, end - key);
+      if (r < rows) accumulate_rows<1>(value, r, end - key);
+    }
+    finish();
+  }
+};
+
+}  // namespace
+}  // namespace aquatint::kernels

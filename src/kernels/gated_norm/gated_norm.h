@@ -1,0 +1,17 @@
+// RMS norm over each head followed by an optional swish gate: what a GLA layer does to the output
+// of its recurrence before the output projection. Fused because all three arrays are large and the
+// arithmetic is small. The order is part of the name: Mamba-2 gates first, which is a different
+// function.
+#pragma once
+
+#include <cstdint>
+
+namespace aquatint::kernels {
+
+// y = w * o / sqrt(mean over a head of o^2 + eps) * gate * sigmoid(gate), with o, gate and y
+// [rows, heads * dv] and w [dv] shared by the heads. A null gate leaves the norm alone, a null w
+// means ones; y may be o or gate. Error kInvalidArgument for a negative size or a missing array.
+void gated_rms_norm(const float* o, const float* gate, const float* w, std::int64_t rows,
+                    std::int64_t heads, std::int64_t dv, float eps, float* y);
+
+}  // namespace aquatint::kernels

@@ -1,0 +1,9 @@
+#include "kernels/rope/rope_body.h"
+
+namespace aquatint::kernels {
+
+void rope_avx2(const RopeArgs& args, int64_t begin, int64_t end) noexcept {
+  rope_body(args, begin, end);
+}
+
+}  // namespace aquatint::kernels
