@@ -1,0 +1,103 @@
+#include "kernels/rms_norm/rms_norm.h"
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "kernels/rms_norm/variants.h"
+
+namespace aquatint::kernels {
+namespace {
+
+// Fewer elements than this are not worth waking another thread for.
+constexpr std::int64_t kElementsPerThread = 16384;
+
+const detail::RmsNormKernels& kernels() {
+  static const detail::RmsNormKernels* const chosen = [] {
+    const detail::RmsNormKernels* best = nullptr;
+    for (const auto& variant : detail::rms_norm_variants()) {
+      if (variant.isa <= active_isa()) best = variant.kernels;
+    }
+    return best;
+  }();
+  return *chosen;
+}
+
+// Runs `function` over all rows on all threads; each gets a row buffer as `y` if `buffered`.
+bool run(detail::RmsNormFunction function, const detail::RmsNormArgs& args, std::int64_t rows,
+         bool buffered) {
+  AQUATINT_ASSERT(args.columns > 0);
+  std::atomic<bool> finite{true};
+  const std::int64_t grain = std::max<std::int64_t>(1, kElementsPerThread / args.columns);
+  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    detail::RmsNormArgs own = args;
+    std::vector<float> buffer(buffered ? static_cast<std::size_t>(args.columns) : 0);
+    if (buffered) own.y = buffer.data();
+    if (!function(own, begin, end)) finite = false;
+  });
+  return finite;
+}
+
+detail::RmsNormArgs make_args(const float* x, const float* w, std::int64_t columns, float eps) {
+  detail::RmsNormArgs args;
+  args.x = x;
+  args.w = w;
+  args.columns = columns;
+  args.eps = eps;
+  return args;
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* w, std::int64_t rows, std::int64_t columns, float eps,
+              float* y) {
+  auto args = make_args(x, w, columns, eps);
+  args.y = y;
+  run(kernels().norm, args, rows, false);
+}
+
+void add_rms_norm(float* residual, const float* delta, const float* w, std::int64_t rows,
+                  std::int64_t columns, float eps, float* y) {
+  auto args = make_args(delta, w, columns, eps);
+  args.residual = residual;
+  args.y = y;
+  run(kernels().add_norm, args, rows, false);
+}
+
+bool rms_norm_int8(const float* x, const float* w, std::int64_t rows, std::int64_t columns,
+                   float eps, std::int64_t group_size, std::int64_t groups, std::int8_t* values,
+                   float* scales, std::int32_t* group_sums) {
+  AQUATINT_ASSERT(group_size > 0 && group_size * groups >= columns);
+  auto args = make_args(x, w, columns, eps);
+  args.group_size = group_size;
+  args.groups = groups;
+  args.values = values;
+  args.scales = scales;
+  args.group_sums = group_sums;
+  return run(kernels().norm_int8, args, rows, true);
+}
+
+bool rms_norm_int8_static(const float* x, const float* w, std::int64_t rows, std::int64_t columns,
+                          float eps, float scale, std::int8_t* values) {
+  AQUATINT_ASSERT(scale > 0);
+  auto args = make_args(x, w, columns, eps);
+  args.values = values;
+  args.scale = scale;
+  return run(kernels().norm_int8_static, args, rows, true);
+}
+
+namespace detail {
+
+std::vector<RmsNormVariant> rms_norm_variants() {
+  std::vector<RmsNormVariant> variants{{Isa::kReference, &kRmsNormReference}};
+#if defined(__x86_64__)
+  if (detected_isa() >= Isa::kAvx2) variants.push_back({Isa::kAvx2, &kRmsNormAvx2});
+  if (detected_isa() >= Isa::kAvx512) variants.push_back({Isa::kAvx512, &kRmsNormAvx512});
+#endif
+  return variants;
+}
+
+}  // namespace detail
+}  // namespace aquatint::kernels
