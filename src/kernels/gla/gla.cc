@@ -1,0 +1,193 @@
+// Checks, choice of variant and form, and division of the work: sequences x kv heads x slices of dv
+// are laid out on one line, weighted by tokens, and each thread takes an equal piece of it. A head
+// cut by a boundary repeats the part of the work that all its columns share; no result depends on
+// where the cut is.
+#include "kernels/gla/gla.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <new>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "kernels/gla/gla_kernels.h"
+
+namespace aquatint::kernels {
+namespace {
+
+using gla::Form;
+using gla::HeadTask;
+using gla::kColumnBlock;
+using gla::Variant;
+
+// Multiply-adds below which a second thread costs more than it brings (about 10 us of work).
+constexpr std::int64_t kWorkPerThread = 128 * 1024;
+constexpr std::int64_t kLogDecayGrain = 16 * 1024;
+
+struct Tensors {
+  const float* q;
+  const float* k;
+  const float* v;
+  const float* g;
+  float* o;
+};
+
+const Variant& variant_for(Isa wanted) {
+  const Isa isa = std::min(wanted, detected_isa());
+#if defined(__x86_64__)
+  if (isa >= Isa::kAvx512) return gla::avx512_variant();
+  if (isa >= Isa::kAvx2) return gla::avx2_variant();
+#endif
+  static_cast<void>(isa);
+  return gla::reference_variant();
+}
+
+void check(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count) {
+  if (shape.heads <= 0 || shape.kv_heads <= 0 || shape.dk <= 0 || shape.dv <= 0 ||
+      shape.heads % shape.kv_heads != 0) {
+    raise(ErrorKind::kInvalidArgument, "gla: heads {}, kv_heads {}, dk {}, dv {}", shape.heads,
+          shape.kv_heads, shape.dk, shape.dv);
+  }
+  for (std::int64_t s = 0; s < count; ++s) {
+    const GlaSequence& sequence = sequences[s];
+    if (sequence.tokens < 0 || sequence.first_row < 0 || sequence.state == nullptr) {
+      raise(ErrorKind::kInvalidArgument, "gla: sequence {} has first row {}, {} tokens{}", s,
+            sequence.first_row, sequence.tokens, sequence.state == nullptr ? " and no state" : "");
+    }
+  }
+}
+
+// Scratch of this thread, kept between calls and only ever grown.
+void* thread_scratch(std::int64_t bytes) {
+  struct Deleter {
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
+  };
+  thread_local std::unique_ptr<std::byte, Deleter> buffer;
+  thread_local std::int64_t capacity = 0;
+  if (bytes > capacity) {
+    buffer.reset();
+    capacity = 0;
+    const auto size = static_cast<std::size_t>(bytes);
+    buffer.reset(static_cast<std::byte*>(::operator new (size, std::align_val_t{64})));
+    std::fill_n(buffer.get(), size, std::byte{0});
+    capacity = bytes;
+  }
+  return buffer.get();
+}
+
+HeadTask head_task(const GlaShape& shape, const GlaSequence& sequence, const Tensors& tensors,
+                   std::int64_t head, std::int64_t first_column, std::int64_t columns) {
+  HeadTask task{};
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  task.tokens = sequence.tokens;
+  task.group = group;
+  task.dk = shape.dk;
+  task.dv = shape.dv;
+  task.columns = columns;
+  task.scale = shape.scale;
+  task.q_stride = shape.heads * shape.dk;
+  task.k_stride = shape.kv_heads * shape.dk;
+  task.v_stride = shape.kv_heads * shape.dv;
+  task.o_stride = shape.heads * shape.dv;
+  task.state_stride = shape.dv;
+  const std::int64_t row = sequence.first_row;
+  task.q = tensors.q + row * task.q_stride + head * group * shape.dk;
+  task.k = tensors.k + row * task.k_stride + head * shape.dk;
+  task.g = tensors.g + row * task.k_stride + head * shape.dk;
+  task.v = tensors.v + row * task.v_stride + head * shape.dv + first_column;
+  task.o = tensors.o + row * task.o_stride + head * group * shape.dv + first_column;
+  task.state = sequence.state + head * shape.dk * shape.dv + first_column;
+  return task;
+}
+
+// Runs the units whose start lies in [begin, end) of the line of work. A unit is kColumnBlock
+// columns of one head of one sequence and is as long as the sequence has tokens.
+template <typename FormOf>
+void run_piece(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+               const Tensors& tensors, const FormOf& form_of, std::int64_t begin,
+               std::int64_t end) {
+  const std::int64_t blocks = (shape.dv + kColumnBlock - 1) / kColumnBlock;
+  std::int64_t start = 0;
+  for (std::int64_t s = 0; s < count && start < end; ++s) {
+    const std::int64_t tokens = sequences[s].tokens;
+    if (tokens == 0) continue;
+    const Form& form = form_of(tokens);
+    for (std::int64_t head = 0; head < shape.kv_heads; ++head, start += blocks * tokens) {
+      const auto block_at = [&](std::int64_t position) {
+        return std::clamp<std::int64_t>((position - start + tokens - 1) / tokens, 0, blocks);
+      };
+      const std::int64_t first = begin <= start ? 0 : block_at(begin) * kColumnBlock;
+      const std::int64_t last = end <= start ? 0 : std::min(block_at(end) * kColumnBlock, shape.dv);
+      if (first >= last) continue;
+      const HeadTask task = head_task(shape, sequences[s], tensors, head, first, last - first);
+      form.run(task, thread_scratch(form.scratch_bytes(task)));
+    }
+  }
+}
+
+template <typename FormOf>
+void run_all(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+             const Tensors& tensors, const FormOf& form_of) {
+  check(shape, sequences, count);
+  const std::int64_t blocks = (shape.dv + kColumnBlock - 1) / kColumnBlock;
+  std::int64_t tokens = 0;
+  for (std::int64_t s = 0; s < count; ++s) tokens += sequences[s].tokens;
+  const std::int64_t line = tokens * shape.kv_heads * blocks;
+  const std::int64_t work = tokens * shape.heads * shape.dk * shape.dv;
+  const std::int64_t parts =
+      std::clamp<std::int64_t>(work / kWorkPerThread, 1, std::max(num_threads(), 1));
+  parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    run_piece(shape, sequences, count, tensors, form_of, line * begin / parts, line * end / parts);
+  });
+}
+
+}  // namespace
+
+void gla_forward(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+                 const float* q, const float* k, const float* v, const float* g, float* o) {
+  const Variant& variant = variant_for(active_isa());
+  run_all(shape, sequences, count, {q, k, v, g, o}, [&](std::int64_t tokens) -> const Form& {
+    return tokens >= variant.chunked_from ? variant.chunked : variant.recurrent;
+  });
+}
+
+void gla_recurrent(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+                   const float* q, const float* k, const float* v, const float* g, float* o,
+                   Isa isa) {
+  const Form& form = variant_for(isa).recurrent;
+  run_all(shape, sequences, count, {q, k, v, g, o},
+          [&](std::int64_t) -> const Form& { return form; });
+}
+
+void gla_chunked(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+                 const float* q, const float* k, const float* v, const float* g, float* o,
+                 Isa isa) {
+  const Form& form = variant_for(isa).chunked;
+  run_all(shape, sequences, count, {q, k, v, g, o},
+          [&](std::int64_t) -> const Form& { return form; });
+}
+
+void gla_log_decay(float* r, std::int64_t n, float normalizer, bool clamp, float clamp_min,
+                   Isa isa) {
+  if (!(normalizer > 0.0F)) {
+    raise(ErrorKind::kInvalidArgument, "gla: gate normalizer {} is not positive", normalizer);
+  }
+  const gla::LogDecayParams params = {normalizer,
+                                      clamp ? clamp_min : -std::numeric_limits<float>::infinity()};
+  const gla::LogDecayKernel kernel = variant_for(isa).log_decay;
+  parallel_for(n, kLogDecayGrain, [&](std::int64_t begin, std::int64_t end) {
+    kernel(r + begin, end - begin, params);
+  });
+}
+
+std::vector<Isa> gla_isas() {
+  std::vector<Isa> isas;
+  for (const Isa isa : available_isas()) {
+    if (isa <= Isa::kAvx512) isas.push_back(isa);
+  }
+  return isas;
+}
+
+}  // namespace aquatint::kernels

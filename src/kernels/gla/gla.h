@@ -1,0 +1,59 @@
+// Gated linear attention: the recurrence S = diag(exp g) S + k v^T, o = scale * q^T S of every GLA
+// layer, as a token-by-token form for decoding and a chunked form, made of matrix products, for
+// prefill. It is one kernel because the state must stay in cache, and the decays exact, between
+// those products; no library has it. docs/kernels/gla.md has the derivation, the costs and the
+// measurements.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/cpu_features.h"
+
+namespace aquatint::kernels {
+
+// Query head h uses kv head h / (heads / kv_heads). The state depends on k, v and g only, so there
+// is one per kv head.
+struct GlaShape {
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t dk = 0;
+  std::int64_t dv = 0;
+  float scale = 1.0F;  // usually dk^-1/2
+};
+
+// One independent sequence: its rows in q, k, v, g, o and its state, [kv_heads, dk, dv] row-major,
+// which is updated in place. Sequences of one call must not share rows or states.
+struct GlaSequence {
+  std::int64_t first_row = 0;
+  std::int64_t tokens = 0;
+  float* state = nullptr;
+};
+
+// Runs every sequence with the form that is faster for its length. q [rows, heads*dk], k and g
+// [rows, kv_heads*dk], v [rows, kv_heads*dv], o [rows, heads*dv], all row-major; g holds log decays
+// <= 0, -inf included. Threaded; results do not depend on the number of threads. Error
+// kInvalidArgument for sizes that are not positive, kv_heads not dividing heads, or a negative row
+// or token count. (specs: S is updated before it is read.)
+void gla_forward(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+                 const float* q, const float* k, const float* v, const float* g, float* o);
+
+// The same function, always token by token, on the best variant not above `isa`.
+void gla_recurrent(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+                   const float* q, const float* k, const float* v, const float* g, float* o,
+                   Isa isa = active_isa());
+
+// The same function, always in chunks, on the best variant not above `isa`.
+void gla_chunked(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
+                 const float* q, const float* k, const float* v, const float* g, float* o,
+                 Isa isa = active_isa());
+
+// In place: r = logsigmoid(r) / normalizer, then at least clamp_min if `clamp`. The exact form
+// min(r,0) - log1p(exp(-|r|)), relative error below 1e-6 wherever the result is a normal float32.
+void gla_log_decay(float* r, std::int64_t n, float normalizer, bool clamp, float clamp_min,
+                   Isa isa = active_isa());
+
+// The instruction sets that have a variant of their own here and run on this machine, lowest first.
+std::vector<Isa> gla_isas();
+
+}  // namespace aquatint::kernels

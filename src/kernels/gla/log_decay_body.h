@@ -1,0 +1,68 @@
+// Internal to kernels/gla: the gate's log decay and its exponential, for AVX2 and AVX-512 (V = a
+// Vec of kernels/simd_*.h). log(1 + e) is computed as 2 atanh(e / (2 + e)), which stays exact for
+// tiny e.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/gla/gla_kernels.h"
+#include "kernels/simd_math.h"
+
+namespace aquatint::kernels::gla {
+
+// Any number of lanes left in a row: all of a vector's, or the first n.
+template <typename V>
+[[gnu::always_inline]] inline typename V::Reg load_upto(const float* p, int64_t n) {
+  return n >= V::kWidth ? V::load(p) : V::load_first(p, n);
+}
+template <typename V>
+[[gnu::always_inline]] inline void store_upto(float* p, typename V::Reg x, int64_t n) {
+  if (n >= V::kWidth) {
+    V::store(p, x);
+  } else {
+    V::store_first(p, x, n);
+  }
+}
+
+// log(1 + e) for 0 <= e <= 1, relative error below 2e-7; the polynomial is a minimax fit of
+// atanh(t)/t in t^2 (relative error 4e-9).
+template <typename V>
+typename V::Reg log1p_unit(typename V::Reg e) {
+  const auto t = V::div(e, V::add(V::set(2.0F), e));
+  const auto z = V::mul(t, t);
+  auto p = V::set(0.140891675F);
+  p = V::fma(p, z, V::set(0.139803014F));
+  p = V::fma(p, z, V::set(0.200124551F));
+  p = V::fma(p, z, V::set(0.333331573F));
+  p = V::fma(p, z, V::set(1.0F));
+  return V::mul(V::add(t, t), p);
+}
+
+// The second operand of V::min and V::max wins when either is NaN, so that x's NaN stays.
+template <typename V>
+typename V::Reg log_decay_of(typename V::Reg x, typename V::Reg normalizer,
+                             typename V::Reg lowest) {
+  const auto minus_abs = V::min(V::sub(V::zero(), x), x);
+  const auto softplus = log1p_unit<V>(vector_exp<V>(minus_abs));
+  return V::max(lowest, V::div(V::sub(V::min(V::zero(), x), softplus), normalizer));
+}
+
+template <typename V>
+void log_decay_simd(float* r, int64_t n, const LogDecayParams& params) noexcept {
+  const auto normalizer = V::set(params.normalizer);
+  const auto lowest = V::set(params.lowest);
+  for (int64_t i = 0; i < n; i += V::kWidth) {
+    const auto decay = log_decay_of<V>(load_upto<V>(r + i, n - i), normalizer, lowest);
+    store_upto<V>(r + i, decay, n - i);
+  }
+}
+
+// out[i] = exp(g[i]) for i < n, one for the rest of the last vector.
+template <typename V>
+void exp_row(const float* g, int64_t n, float* out) noexcept {
+  for (int64_t i = 0; i < n; i += V::kWidth) {
+    V::store(out + i, vector_exp<V>(load_upto<V>(g + i, n - i)));
+  }
+}
+
+}  // namespace aquatint::kernels::gla

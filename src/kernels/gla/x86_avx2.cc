@@ -1,0 +1,42 @@
+// Gated linear attention on AVX2.
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/gla/chunked_body.h"
+#include "kernels/gla/gla_kernels.h"
+#include "kernels/gla/log_decay_body.h"
+#include "kernels/gla/recurrent_body.h"
+#include "kernels/simd_avx2.h"
+
+namespace aquatint::kernels::gla {
+namespace {
+
+struct Lanes : Vec {
+  static constexpr int64_t kRows = 6;    // x 2 vectors: 12 accumulators of the 16 registers
+  static constexpr int64_t kChunk = 48;  // tokens
+  static constexpr int64_t kDiagonalSplit = 2;
+};
+
+// Products of decays run through denormal numbers on their way to zero. They are slow and too small
+// to matter: flush them.
+constexpr unsigned kFlushDenormals = 0x8040;
+
+template <HeadKernel kKernel>
+void flushed(const HeadTask& task, void* scratch) noexcept {
+  const unsigned mode = _mm_getcsr();
+  _mm_setcsr(mode | kFlushDenormals);
+  kKernel(task, scratch);
+  _mm_setcsr(mode);
+}
+
+}  // namespace
+
+const Variant& avx2_variant() noexcept {
+  static constexpr Variant kVariant = {{flushed<recurrent_run<Lanes>>, recurrent_scratch<Lanes>},
+                                       {flushed<chunked_run<Lanes>>, chunked_scratch<Lanes>},
+                                       log_decay_simd<Lanes>,
+                                       8};
+  return kVariant;
+}
+
+}  // namespace aquatint::kernels::gla
