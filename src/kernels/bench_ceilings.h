@@ -1,0 +1,83 @@
+// What a kernel benchmark is compared with, measured in the same process and run: the speed of
+// copying and of reading memory at a given footprint, and the float32 rate of oneDNN's matrix
+// product.
+#pragma once
+
+#include <benchmark/benchmark.h>
+#include <oneapi/dnnl/dnnl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "base/threads.h"
+
+namespace aquatint::kernels {
+
+// Best of `times` timings of body(), in seconds: the machine may be shared, the fastest run is the
+// kernel.
+template <typename Body>
+double best_seconds(int times, const Body& body) {
+  double best = 1e30;
+  for (int i = 0; i < times; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    best = std::min(best, elapsed.count());
+  }
+  return best;
+}
+
+// Bytes read plus bytes written per second by a threaded copy that touches `footprint` bytes in
+// all.
+inline double copy_bandwidth(std::int64_t footprint) {
+  const std::int64_t n = std::max<std::int64_t>(footprint / 8, 1);
+  const std::vector<float> from(static_cast<std::size_t>(n), 1.0F);
+  std::vector<float> to(from.size());
+  const double seconds = best_seconds(30, [&] {
+    parallel_for(n, 8192, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(to.data() + begin, from.data() + begin,
+                  static_cast<std::size_t>(end - begin) * 4);
+    });
+    benchmark::ClobberMemory();
+  });
+  return static_cast<double>(n * 8) / seconds;
+}
+
+// Bytes per second that a threaded sum reads from `footprint` bytes.
+inline double read_bandwidth(std::int64_t footprint) {
+  const std::int64_t n = std::max<std::int64_t>(footprint / 8, 1);
+  const std::vector<std::uint64_t> data(static_cast<std::size_t>(n), 1);
+  const double seconds = best_seconds(30, [&] {
+    parallel_for(n, 4096, [&](std::int64_t begin, std::int64_t end) {
+      const std::uint64_t* p = data.data();
+      std::uint64_t a = 0, b = 0, c = 0, d = 0;
+      std::int64_t i = begin;
+      for (; i + 8 <= end; i += 8) {
+        a += p[i] ^ p[i + 1];
+        b += p[i + 2] ^ p[i + 3];
+        c += p[i + 4] ^ p[i + 5];
+        d += p[i + 6] ^ p[i + 7];
+      }
+      for (; i < end; ++i) a += p[i];
+      std::uint64_t sum = a + b + c + d;
+      benchmark::DoNotOptimize(sum);
+    });
+  });
+  return static_cast<double>(n * 8) / seconds;
+}
+
+// Floating point operations per second of a 512 x 2048 x 2048 product on all threads.
+inline double product_rate() {
+  constexpr dnnl_dim_t kM = 512, kN = 2048, kK = 2048;
+  const std::vector<float> a(std::size_t{kM * kK}, 0.5F), b(std::size_t{kK * kN}, 0.25F);
+  std::vector<float> c(std::size_t{kM * kN});
+  const double seconds = best_seconds(6, [&] {
+    dnnl_sgemm('N', 'N', kM, kN, kK, 1.0F, a.data(), kK, b.data(), kN, 0.0F, c.data(), kN);
+  });
+  return 2.0 * static_cast<double>(kM * kN * kK) / seconds;
+}
+
+}  // namespace aquatint::kernels
