@@ -66,6 +66,9 @@ class LayersTest(unittest.TestCase):
         self.assertEqual(self.findings({"src/kernels/gla/x86_avx2.cc": text}), [])
         self.assertEqual(self.findings({"src/kernels/gla/gla_body.h": text}), [])
         self.expect_one("src/kernels/gla/gla.cc", text, "simd_avx2.h")
+        body = '#include "kernels/gla/gla_body.h"\n'
+        found = self.findings({"src/kernels/gla/gla_body.h": text, "src/kernels/gla/gla.cc": body})
+        self.assertEqual(len(found), 1, found)
 
     def test_isa_sources_take_no_inline_functions(self):
         self.expect_one("src/kernels/gla/x86_avx2.cc", "#include <algorithm>\n", "<algorithm>")
