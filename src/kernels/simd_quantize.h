@@ -1,0 +1,52 @@
+// The dynamic quantization of one row, for kernels that fuse it with what computes the row, written
+// once over Q = Int8Vec and V = Vec. Its bits are those of kernels/quantize_rows.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+namespace aquatint::kernels {
+namespace {
+
+// Rows whose largest magnitude is below this become zero: 127 / absmax stays finite.
+constexpr float kSmallestRowAbsmax = 1e-30F;
+constexpr uint32_t kInfinityBits = 0x7f800000U;
+
+struct QuantizedRow {
+  int64_t group_size, groups;
+  int8_t* values;  // [group_size * groups]
+  float* scale;
+  int32_t* group_sums;  // [groups]
+};
+
+// y [columns], whose largest magnitude has the bits `absmax_bits`. False, and zeros, if not finite.
+template <typename V, typename Q>
+bool quantize_row(const float* y, int64_t columns, uint32_t absmax_bits, const QuantizedRow& out) {
+  const int64_t padded = out.group_size * out.groups;
+  float absmax = 0;
+  memcpy(&absmax, &absmax_bits, sizeof(absmax));
+  const bool finite = absmax_bits < kInfinityBits;
+  if (!finite || absmax < kSmallestRowAbsmax) {
+    *out.scale = 0;
+    memset(out.values, 0, static_cast<size_t>(padded));
+    memset(out.group_sums, 0, static_cast<size_t>(out.groups) * sizeof(int32_t));
+    return finite;
+  }
+  *out.scale = absmax / 127.0F;
+  const auto factor = V::set(127.0F / absmax);
+  int64_t k = 0;
+  for (; k + V::kWidth <= columns; k += V::kWidth) {
+    Q::store(out.values + k, V::mul(V::load(y + k), factor), -127, V::kWidth);
+  }
+  if (const int64_t rest = columns - k; rest > 0) {
+    Q::store(out.values + k, V::mul(V::load_first(y + k, rest), factor), -127, rest);
+  }
+  memset(out.values + columns, 0, static_cast<size_t>(padded - columns));
+  for (int64_t g = 0; g < out.groups; ++g) {
+    out.group_sums[g] = Q::sum(out.values + g * out.group_size, out.group_size);
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace aquatint::kernels
