@@ -3,11 +3,11 @@
 // weight_shape). Layouts and the source of each rule: docs/formats/compressed_tensors.md.
 #pragma once
 
-#include <functional>
-#include <map>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -35,27 +35,31 @@ class QuantizationConfig {
   static std::optional<QuantizationConfig> from(const Config& config);
 
   // The scheme of a module, or nothing when it is ignored or matches no group. Precedence as in
-  // compressed-tensors: ignore list first, then exact names, then "re:" patterns, then class names.
+  // compressed-tensors: ignore list first, then exact names, then "re:" patterns (in alphabetical
+  // order, anchored at the start of the name only), then class names. Error kUnsupported for a
+  // pattern that exceeds the matching limits.
   std::optional<ModuleScheme> scheme_of(const std::string& module, ModuleClass cls) const;
 
  private:
-  struct Target {
-    std::string text;  // exact name, "re:…" or class name
-    ModuleScheme scheme;
-  };
-  std::vector<Target> targets_;
-  std::vector<std::string> ignore_;
+  struct Rules;
+  std::shared_ptr<const Rules> rules_;
 };
 
+// The file format of one module: "int-quantized" when its activations are quantized, else
+// "pack-quantized". It is what compressed-tensors infers, too.
+const char* module_format(const ModuleScheme& scheme);
+
 // The quantization_config object for a model whose modules are quantized as listed; `ignored` are
-// the linear modules left in floating point. The most frequent scheme targets "Linear", others get
-// their own group with a "re:" pattern over layer numbers where it fits, else exact names. format:
-// "int-quantized" when activations are quantized anywhere, "pack-quantized" when only weights are.
+// the linear modules left in floating point. The most frequent scheme of linear modules targets
+// "Linear", others get their own group with "re:" patterns over layer numbers where they fit, else
+// exact names. "format" is that of the modules; with several it is "mixed-precision" and each group
+// has its own. REQUIRES at least one module.
 nlohmann::json make_quantization_config(
     const std::vector<std::tuple<std::string, ModuleClass, ModuleScheme>>& modules,
     const std::vector<std::string>& ignored);
 
-// Names, types and shapes of the tensors that store a [rows, columns] weight of `module`.
+// Names, types and shapes of the tensors that store a [rows, columns] weight of `module`. Error
+// kUnsupported when the columns are not a multiple of the group size, which the format demands.
 std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
                                                 const ModuleScheme& scheme, std::int64_t rows,
                                                 std::int64_t columns, DType scale_dtype);
@@ -65,14 +69,20 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
                                                                   const ModuleScheme& scheme,
                                                                   const QuantizedMatrix& matrix,
                                                                   DType scale_dtype);
-// Reads them back. Error kNotFound or kCorrupt naming the tensor.
+// Reads them back, from whichever of the two formats the tensors that exist are in; int8 values may
+// be a view of the mapped file. Error kNotFound, kCorrupt, kNumeric or kUnsupported naming the
+// tensor.
 QuantizedMatrix from_compressed_tensors(const SafetensorsSet& set, const std::string& module,
                                         const ModuleScheme& scheme);
 
-// int32 words of pack-quantized: u = q + 2^(bits-1), 32/bits values a word, the first in the low
-// bits, rows padded with zero. values: int8 [rows, columns] -> int32 [rows, ceil(columns /
-// (32/bits))].
+// int32 words of pack-quantized: u = q + 2^(bits-1) in `bits` bits each, one after the other from
+// the low bits of the first word; a value may span two words (3, 5, 6, 7 bits). The last word of a
+// row is padded with zeros. values: int8 [rows, columns] -> int32 [rows, ceil(columns * bits /
+// 32)].
 Tensor pack_int32(const Tensor& values, int bits);
+// The inverse. Also reads rows of ceil(columns / (32/bits)) words, where older compressed-tensors
+// let no value span two words; should both counts be equal, values span. Error kCorrupt for any
+// other width.
 Tensor unpack_int32(const Tensor& words, int bits, std::int64_t columns);
 
 }  // namespace aquatint

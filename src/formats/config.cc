@@ -81,6 +81,13 @@ void Config::raise_type(std::string_view key, const char* expected,
         printable(prefix_ + std::string(key)), expected, describe(found));
 }
 
+void Config::raise_unsupported(std::string_view key, std::string_view reason) const {
+  const auto found = json_->find(key);
+  raise(ErrorKind::kUnsupported, "'{}': key '{}' is {}: {}", origin_,
+        printable(prefix_ + std::string(key)), found == json_->end() ? "missing" : describe(*found),
+        reason);
+}
+
 const nlohmann::json* Config::find(std::string_view key) const {
   const auto found = json_->find(key);
   return found == json_->end() || found->is_null() ? nullptr : &*found;

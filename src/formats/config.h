@@ -48,6 +48,9 @@ class Config {
   // A list of objects, or a single object as a list of one; empty when absent or null.
   std::vector<Config> children(std::string_view key) const;
 
+  // Throws kUnsupported: "'config.json': key 'a.b' is <its value>: <reason>".
+  [[noreturn]] void raise_unsupported(std::string_view key, std::string_view reason) const;
+
   const std::string& origin() const { return origin_; }
   // For writers and for schemas that need the whole value.
   const nlohmann::json& json() const { return *json_; }

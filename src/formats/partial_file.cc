@@ -33,22 +33,23 @@ void reserve(int fd, std::uint64_t size, const std::filesystem::path& path) {
 
 }  // namespace
 
-PartialFile::PartialFile(std::filesystem::path path, std::uint64_t size)
-    : path_(std::move(path)), temporary_(path_.string() + ".partial") {
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+PartialFile::PartialFile(std::filesystem::path path, std::uint64_t size, PartialMode mode)
+    : path_(std::move(path)), temporary_(path_.string() + ".partial"), mode_(mode) {
+  const int truncate = mode == PartialMode::kFresh ? O_TRUNC : 0;
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | truncate | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (fd_ < 0) raise_errno(path_, "cannot create the file", errno);
   try {
     reserve(fd_, size, path_);
   } catch (...) {
     close_descriptor();
-    ::unlink(temporary_.c_str());
+    if (mode == PartialMode::kFresh) ::unlink(temporary_.c_str());
     throw;
   }
 }
 
 PartialFile::~PartialFile() {
   close_descriptor();
-  if (!committed_) ::unlink(temporary_.c_str());
+  if (!committed_ && mode_ == PartialMode::kFresh) ::unlink(temporary_.c_str());
 }
 
 void PartialFile::close_descriptor() {
@@ -69,6 +70,10 @@ void PartialFile::write_at(std::uint64_t offset, const void* data, std::size_t s
     offset += static_cast<std::uint64_t>(n);
     size -= static_cast<std::size_t>(n);
   }
+}
+
+void PartialFile::flush() {
+  if (::fdatasync(fd_) != 0) raise_errno(path_, "cannot flush to disk", errno);
 }
 
 void PartialFile::commit() {

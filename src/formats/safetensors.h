@@ -78,13 +78,20 @@ struct TensorInfo {
 class SafetensorsWriter {
  public:
   // Data is laid out by descending element size, then name; the header is padded to 8 bytes.
+  // With `resumable`, a temporary file of an interrupted run with the same tensors is continued (say which
+  // tensors it holds with mark_written), and one left by this object stays for the next.
   SafetensorsWriter(std::filesystem::path path, std::vector<TensorInfo> tensors,
-                    std::map<std::string, std::string> metadata = {{"format", "pt"}});
+                    std::map<std::string, std::string> metadata = {{"format", "pt"}},
+                    bool resumable = false);
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
   // REQUIRES a name of the list, and matching type and shape (assertion otherwise).
   void write(const std::string& name, const Tensor& tensor);
+  // Notes that the tensor's bytes are in the file already.
+  void mark_written(const std::string& name);
+  // Flushes what was written so far to disk.
+  void flush();
   void finish();
 
  private:

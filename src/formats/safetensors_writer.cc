@@ -77,8 +77,8 @@ struct SafetensorsWriter::Impl {
   std::map<std::string, Slot> slots;
 
   Impl(std::filesystem::path path, const std::string& header,
-       const std::vector<TensorInfo>& tensors, std::uint64_t size)
-      : file(std::move(path), size) {
+       const std::vector<TensorInfo>& tensors, std::uint64_t size, PartialMode mode)
+      : file(std::move(path), size, mode) {
     file.write_at(0, header.data(), header.size());
     std::uint64_t offset = header.size();
     for (const TensorInfo& info : tensors) {
@@ -90,12 +90,14 @@ struct SafetensorsWriter::Impl {
 };
 
 SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<TensorInfo> tensors,
-                                     std::map<std::string, std::string> metadata) {
+                                     std::map<std::string, std::string> metadata,
+                                     bool resumable) {
   sort_by_alignment(tensors);
   const std::string header = make_header(tensors, metadata);
   std::uint64_t size = header.size();
   for (const TensorInfo& info : tensors) size += info_bytes(info);
-  impl_ = std::make_unique<Impl>(std::move(path), header, tensors, size);
+  const PartialMode mode = resumable ? PartialMode::kContinue : PartialMode::kFresh;
+  impl_ = std::make_unique<Impl>(std::move(path), header, tensors, size, mode);
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;
@@ -108,6 +110,18 @@ void SafetensorsWriter::write(const std::string& name, const Tensor& tensor) {
   AQUATINT_ASSERT(tensor.dtype() == slot.info.dtype && tensor.shape() == slot.info.shape);
   impl_->file.write_at(slot.offset, tensor.bytes(), tensor.nbytes());
   slot.written = true;
+}
+
+void SafetensorsWriter::mark_written(const std::string& name) {
+  AQUATINT_ASSERT(impl_ != nullptr);
+  const auto found = impl_->slots.find(name);
+  AQUATINT_ASSERT(found != impl_->slots.end());
+  found->second.written = true;
+}
+
+void SafetensorsWriter::flush() {
+  AQUATINT_ASSERT(impl_ != nullptr);
+  impl_->file.flush();
 }
 
 void SafetensorsWriter::finish() {
