@@ -1,0 +1,76 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/activation/activation_internal.h"
+
+namespace aquatint::kernels::detail {
+namespace {
+
+double apply(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kIdentity:
+      return x;
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kRelu:
+      return x < 0 ? 0.0 : x;
+    case Activation::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::kLogSigmoid:
+      return (x < 0 ? x : 0.0) - std::log1p(std::exp(-std::abs(x)));
+    case Activation::kSquaredRelu:
+      return x < 0 ? 0.0 : x * x;
+    case Activation::kGeluTanh:
+      break;
+  }
+  constexpr double kSqrtTwoOverPi = 0.7978845608028654;
+  return 0.5 * x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715 * x * x * x)));
+}
+
+void gated(Activation activation, const float* gate, const float* up, std::int64_t n,
+           float* y) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto value = static_cast<float>(apply(activation, static_cast<double>(gate[i])));
+    y[i] = up != nullptr ? value * up[i] : value;
+  }
+}
+
+bool quantize_row(const GatedInt8Args& a, std::int64_t m, const float* y) {
+  const std::int64_t padded = a.group_size * a.groups;
+  std::int8_t* values = a.values + m * padded;
+  float absmax = 0;
+  bool finite = true;
+  for (std::int64_t k = 0; k < a.columns; ++k) {
+    finite = finite && std::isfinite(y[k]);
+    absmax = std::max(absmax, std::abs(y[k]));
+  }
+  const bool zero = !finite || absmax < kActivationSmallestAbsmax;
+  a.scales[m] = zero ? 0.0f : absmax / 127.0f;
+  const float inverse = zero ? 0.0f : 127.0f / absmax;
+  for (std::int64_t k = 0; k < padded; ++k) {
+    const float q = k < a.columns && !zero ? std::rint(y[k] * inverse) : 0.0f;
+    values[k] = static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f));
+  }
+  for (std::int64_t g = 0; g < a.groups; ++g) {
+    std::int32_t sum = 0;
+    for (std::int64_t k = 0; k < a.group_size; ++k) sum += values[g * a.group_size + k];
+    a.group_sums[m * a.groups + g] = sum;
+  }
+  return finite;
+}
+
+bool gated_int8(Activation activation, const GatedInt8Args& a, std::int64_t begin,
+                std::int64_t end) noexcept {
+  bool finite = true;
+  for (std::int64_t m = begin; m < end; ++m) {
+    gated(activation, a.gate + m * a.columns, a.up + m * a.columns, a.columns, a.buffer);
+    finite = quantize_row(a, m, a.buffer) && finite;
+  }
+  return finite;
+}
+
+}  // namespace
+
+const ActivationKernels kActivationReference{gated, gated_int8};
+
+}  // namespace aquatint::kernels::detail
