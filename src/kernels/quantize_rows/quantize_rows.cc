@@ -1,0 +1,71 @@
+#include "kernels/quantize_rows/quantize_rows.h"
+
+#include <atomic>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "kernels/quantize_rows/quantize_rows_variants.h"
+
+namespace aquatint::kernels {
+namespace {
+
+// Below this many values waking the other threads costs more than the work.
+constexpr std::int64_t kValuesPerThread = 1 << 14;
+
+const QuantizeRowsVariant& active_variant() {
+  static const QuantizeRowsVariant& chosen = []() -> const QuantizeRowsVariant& {
+    const auto& variants = quantize_rows_variants();
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < variants.size(); ++i) {
+      if (variants[i].isa <= active_isa()) best = i;
+    }
+    return variants[best];
+  }();
+  return chosen;
+}
+
+void check_groups(std::int64_t columns, std::int64_t group_size, std::int64_t groups) {
+  AQUATINT_ASSERT(columns > 0 && group_size > 0 && group_size % 8 == 0);
+  AQUATINT_ASSERT(group_size * groups >= columns && group_size * (groups - 1) < columns);
+}
+
+template <typename Fn, typename Args>
+bool run(Fn fn, const Args& args, std::int64_t rows) {
+  std::atomic<bool> finite{true};
+  const std::int64_t grain = (kValuesPerThread + args.columns - 1) / args.columns;
+  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    if (!fn(args, begin, end)) finite.store(false, std::memory_order_relaxed);
+  });
+  return finite.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+const std::vector<QuantizeRowsVariant>& quantize_rows_variants() {
+  static const std::vector<QuantizeRowsVariant> variants = {
+    {Isa::kReference, quantize_rows_int8_reference, round_rows_bf16_reference},
+#if defined(__x86_64__)
+    {Isa::kAvx2, quantize_rows_int8_avx2, round_rows_bf16_avx2},
+    {Isa::kAvx512, quantize_rows_int8_avx512, round_rows_bf16_avx512},
+#endif
+  };
+  return variants;
+}
+
+bool quantize_rows_int8(const float* x, std::int64_t rows, std::int64_t columns,
+                        std::int64_t group_size, std::int64_t groups, std::int8_t* values,
+                        float* scales, std::int32_t* group_sums) {
+  check_groups(columns, group_size, groups);
+  const QuantizeRowsInt8Args args{x, columns, group_size, groups, values, scales, group_sums};
+  return run(active_variant().int8, args, rows);
+}
+
+bool round_rows_bf16(const float* x, std::int64_t rows, std::int64_t columns,
+                     std::int64_t group_size, std::int64_t groups, std::uint16_t* values,
+                     float* group_sums) {
+  check_groups(columns, group_size, groups);
+  const RoundRowsBf16Args args{x, columns, group_size, groups, values, group_sums};
+  return run(active_variant().bf16, args, rows);
+}
+
+}  // namespace aquatint::kernels

@@ -1,0 +1,45 @@
+// The kernel bodies of quantize_rows, one pair per instruction set; only quantize_rows.cc calls
+// them.
+#pragma once
+
+#include <cstdint>
+
+namespace aquatint::kernels {
+
+// What a kernel body gets; the fields are the arguments above.
+struct QuantizeRowsInt8Args {
+  const float* x;
+  std::int64_t columns, group_size, groups;
+  std::int8_t* values;
+  float* scales;
+  std::int32_t* group_sums;
+};
+struct RoundRowsBf16Args {
+  const float* x;
+  std::int64_t columns, group_size, groups;
+  std::uint16_t* values;
+  float* group_sums;
+};
+// Rows [begin, end); false as above.
+using QuantizeRowsInt8Fn = bool (*)(const QuantizeRowsInt8Args&, std::int64_t begin,
+                                    std::int64_t end) noexcept;
+using RoundRowsBf16Fn = bool (*)(const RoundRowsBf16Args&, std::int64_t begin,
+                                 std::int64_t end) noexcept;
+
+// Rows whose largest magnitude is below this count as zero: 127 / absmax stays finite.
+inline constexpr float kSmallestAbsmax = 1e-30f;
+
+bool quantize_rows_int8_reference(const QuantizeRowsInt8Args& a, std::int64_t begin,
+                                  std::int64_t end) noexcept;
+bool quantize_rows_int8_avx2(const QuantizeRowsInt8Args& a, std::int64_t begin,
+                             std::int64_t end) noexcept;
+bool quantize_rows_int8_avx512(const QuantizeRowsInt8Args& a, std::int64_t begin,
+                               std::int64_t end) noexcept;
+bool round_rows_bf16_reference(const RoundRowsBf16Args& a, std::int64_t begin,
+                               std::int64_t end) noexcept;
+bool round_rows_bf16_avx2(const RoundRowsBf16Args& a, std::int64_t begin,
+                          std::int64_t end) noexcept;
+bool round_rows_bf16_avx512(const RoundRowsBf16Args& a, std::int64_t begin,
+                            std::int64_t end) noexcept;
+
+}  // namespace aquatint::kernels

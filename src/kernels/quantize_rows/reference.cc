@@ -1,0 +1,60 @@
+#include <algorithm>
+#include <cmath>
+
+#include "base/dtype.h"
+#include "kernels/quantize_rows/quantize_rows_variants.h"
+
+namespace aquatint::kernels {
+
+bool quantize_rows_int8_reference(const QuantizeRowsInt8Args& a, std::int64_t begin,
+                                  std::int64_t end) noexcept {
+  const std::int64_t padded = a.group_size * a.groups;
+  bool all_finite = true;
+  for (std::int64_t m = begin; m < end; ++m) {
+    const float* x = a.x + m * a.columns;
+    std::int8_t* values = a.values + m * padded;
+    std::int32_t* sums = a.group_sums + m * a.groups;
+    float absmax = 0.0f;
+    bool finite = true;
+    for (std::int64_t k = 0; k < a.columns; ++k) {
+      finite = finite && std::isfinite(x[k]);
+      absmax = std::max(absmax, std::fabs(x[k]));
+    }
+    const bool zero = !finite || absmax < kSmallestAbsmax;
+    const float inverse = zero ? 0.0f : 127.0f / absmax;
+    a.scales[m] = zero ? 0.0f : absmax / 127.0f;
+    all_finite = all_finite && finite;
+    std::fill(sums, sums + a.groups, 0);
+    for (std::int64_t k = 0; k < padded; ++k) {
+      const bool present = !zero && k < a.columns;
+      const float q = present ? std::nearbyintf(x[k] * inverse) : 0.0f;
+      const int clamped = static_cast<int>(std::clamp(q, -127.0f, 127.0f));
+      values[k] = static_cast<std::int8_t>(clamped);
+      sums[k / a.group_size] += clamped;
+    }
+  }
+  return all_finite;
+}
+
+bool round_rows_bf16_reference(const RoundRowsBf16Args& a, std::int64_t begin,
+                               std::int64_t end) noexcept {
+  constexpr std::int64_t kPlace[4] = {0, 2, 1, 3};
+  const std::int64_t padded = a.group_size * a.groups;
+  bool all_finite = true;
+  for (std::int64_t m = begin; m < end; ++m) {
+    const float* x = a.x + m * a.columns;
+    std::uint16_t* values = a.values + m * padded;
+    float* sums = a.group_sums + m * a.groups;
+    std::fill(sums, sums + a.groups, 0.0f);
+    for (std::int64_t k = 0; k < padded; ++k) {
+      const std::uint16_t rounded = k < a.columns ? f32_to_bf16(x[k]) : std::uint16_t{0};
+      const float value = bf16_to_f32(rounded);
+      all_finite = all_finite && std::isfinite(value);
+      values[k / 4 * 4 + kPlace[k % 4]] = rounded;
+      sums[k / a.group_size] += value;
+    }
+  }
+  return all_finite;
+}
+
+}  // namespace aquatint::kernels
