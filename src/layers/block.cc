@@ -44,12 +44,13 @@ std::size_t PreNormBlock::nbytes() const {
 void TokenEmbedding::forward(const std::int32_t* ids, const std::int32_t*, std::int64_t rows,
                              float* hidden) const {
   if (const auto* dense = std::get_if<Tensor>(&table_)) {
-    kernels::embed_rows(dense->bytes(), dense->dtype(), dense->dim(1), ids, rows, hidden);
+    kernels::embed_rows(dense->bytes(), dense->dtype(), dense->dim(0), dense->dim(1), ids, rows,
+                        hidden);
     return;
   }
   const auto& matrix = std::get<QuantizedMatrix>(table_);
   kernels::embed_rows_int8(matrix.values.data<std::int8_t>(), matrix.scales.data<float>(),
-                           matrix.columns(), ids, rows, hidden);
+                           matrix.rows(), matrix.columns(), ids, rows, hidden);
 }
 
 std::size_t TokenEmbedding::nbytes() const {

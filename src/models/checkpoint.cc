@@ -60,14 +60,16 @@ Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder, error)) {
     raise(ErrorKind::kNotFound, "'{}': not a model folder", folder.string());
   }
-  Checkpoint checkpoint;
-  checkpoint.folder_ = folder;
-  checkpoint.config_ = Config::read(folder / "config.json");
-  checkpoint.architecture_ = make_architecture(checkpoint.config_);
-  checkpoint.quantization_ = QuantizationConfig::from(checkpoint.config_);
-  checkpoint.tensors_ = SafetensorsSet::open_folder(folder);
-  checkpoint.check_tensors();
-  return checkpoint;
+  return Checkpoint(folder);
+}
+
+Checkpoint::Checkpoint(std::filesystem::path folder)
+    : folder_(std::move(folder)),
+      config_(Config::read(folder_ / "config.json")),
+      tensors_(SafetensorsSet::open_folder(folder_)),
+      quantization_(QuantizationConfig::from(config_)),
+      architecture_(make_architecture(config_)) {
+  check_tensors();
 }
 
 std::optional<ModuleScheme> Checkpoint::scheme(const TensorSpec& spec) const {

@@ -43,7 +43,7 @@ class Checkpoint : public WeightSource {
   std::string fingerprint() const;
 
  private:
-  Checkpoint() = default;
+  explicit Checkpoint(std::filesystem::path folder);
   const TensorSpec& spec(const std::string& name) const;
   // The source of a tensor that this checkpoint has; null when it has none.
   const TensorSource* find_source(const TensorSpec& spec) const;

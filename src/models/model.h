@@ -55,6 +55,8 @@ class Model {
   SequenceState new_state() const;
   // Memory of the weights as they are executed.
   std::int64_t weight_bytes() const;
+  // Of these, what the input layer holds (the embedding table, of which a token reads one row).
+  std::int64_t input_bytes() const { return static_cast<std::int64_t>(input_->nbytes()); }
 
   // Runs all inputs together, in steps of at most kStepRows rows, advancing their states. Logits are handed
   // to the sink as they are made, tokens of one sequence in order. Error kInvalidArgument for a token outside the

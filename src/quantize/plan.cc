@@ -84,7 +84,7 @@ std::int64_t info_bytes(const TensorInfo& info) {
   return info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
 }
 
-TensorPlan plan_tensor(const Checkpoint& checkpoint, const Recipe& recipe, const TensorSpec& spec) {
+TensorPlan plan_tensor(const Recipe& recipe, const TensorSpec& spec) {
   TensorPlan plan;
   plan.spec = &spec;
   const Treatment treatment = treatment_of(recipe, spec, plan.note);
@@ -126,7 +126,7 @@ Plan make_plan(const Checkpoint& checkpoint, const Recipe& recipe) {
 
   Plan plan;
   for (const TensorSpec& spec : architecture.tensors()) {
-    plan.tensors.push_back(plan_tensor(checkpoint, recipe, spec));
+    plan.tensors.push_back(plan_tensor(recipe, spec));
   }
   // A tied head and its table share bytes only while both stay in floating point.
   const bool tied = checkpoint.head_is_tied();

@@ -1,0 +1,127 @@
+#include "runtime/generate.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace aquatint {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Passes text on, but holds back what may be the beginning of a stop string.
+class StopFilter {
+ public:
+  explicit StopFilter(const std::vector<std::string>& stops) : stops_(stops) {}
+
+  // Returns the text that may be shown; sets stopped() when a stop string is complete.
+  std::string push(std::string_view text) {
+    held_ += text;
+    std::size_t first = std::string::npos;
+    for (const std::string& stop : stops_) {
+      if (!stop.empty()) first = std::min(first, held_.find(stop));
+    }
+    if (first != std::string::npos) {
+      stopped_ = true;
+      held_.resize(first);
+      return std::exchange(held_, {});
+    }
+    const std::size_t keep = longest_held_suffix();
+    std::string shown = held_.substr(0, held_.size() - keep);
+    held_.erase(0, held_.size() - keep);
+    return shown;
+  }
+  std::string finish() { return std::exchange(held_, {}); }
+  bool stopped() const { return stopped_; }
+
+ private:
+  // Length of the longest end of held_ that begins a stop string.
+  std::size_t longest_held_suffix() const {
+    std::size_t longest = 0;
+    for (const std::string& stop : stops_) {
+      for (std::size_t n = std::min(held_.size(), stop.size()); n > longest; --n) {
+        if (held_.compare(held_.size() - n, n, stop, 0, n) == 0) {
+          longest = n;
+          break;
+        }
+      }
+    }
+    return longest;
+  }
+
+  const std::vector<std::string>& stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+const char* stop_reason_name(StopReason reason) {
+  switch (reason) {
+    case StopReason::kMaxTokens: return "length";
+    case StopReason::kEndOfText: return "end of text";
+    case StopReason::kStopString: return "stop string";
+    case StopReason::kPositions: return "model positions";
+  }
+  return "";
+}
+
+GenerateResult generate(Model& model, const Tokenizer& tokenizer, std::string_view prompt,
+                        const GenerateOptions& options,
+                        const std::function<void(std::string_view)>& on_text) {
+  GenerateResult result;
+  Sampler sampler(options.sampler);
+  result.prompt_tokens = tokenizer.encode(prompt, options.add_special_tokens);
+  if (result.prompt_tokens.empty() && tokenizer.bos_id()) {
+    result.prompt_tokens.push_back(*tokenizer.bos_id());
+  }
+  if (result.prompt_tokens.empty()) {
+    raise(ErrorKind::kInvalidArgument, "the prompt is empty");
+  }
+  std::vector<std::int32_t> history = result.prompt_tokens;
+  SequenceState state = model.new_state();
+  StreamDecoder decoder(tokenizer, /*skip_special_tokens=*/true);
+  StopFilter filter(options.stop);
+  const auto show = [&](const std::string& text) {
+    if (text.empty()) return;
+    result.text += text;
+    on_text(text);
+  };
+
+  auto start = Clock::now();
+  std::span<const float> logits = model.run(history, state);
+  result.prompt_seconds = seconds_since(start);
+  start = Clock::now();
+  const std::int64_t positions = model.architecture().max_positions();
+  while (static_cast<std::int64_t>(result.tokens.size()) < options.max_tokens) {
+    const std::int32_t token = sampler.sample(logits, history, tokenizer.vocab_size());
+    if (!options.ignore_eos && tokenizer.eos_id() && token == *tokenizer.eos_id()) {
+      result.stop_reason = StopReason::kEndOfText;
+      break;
+    }
+    result.tokens.push_back(token);
+    history.push_back(token);
+    show(filter.push(decoder.push(token)));
+    if (filter.stopped()) {
+      result.stop_reason = StopReason::kStopString;
+      break;
+    }
+    if (static_cast<std::int64_t>(result.tokens.size()) == options.max_tokens) break;
+    if (positions > 0 && state.length() >= positions) {
+      result.stop_reason = StopReason::kPositions;
+      break;
+    }
+    logits = model.run(std::span<const std::int32_t>(&token, 1), state);
+  }
+  result.decode_seconds = seconds_since(start);
+  if (!filter.stopped()) {
+    show(filter.push(decoder.finish()));
+    if (!filter.stopped()) show(filter.finish());
+  }
+  return result;
+}
+
+}  // namespace aquatint
