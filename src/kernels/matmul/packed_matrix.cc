@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <compare>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <unordered_map>
@@ -147,23 +147,24 @@ dnnl::memory::desc choose_layout(Product product, std::int64_t outputs, std::int
   return layout;
 }
 
-struct Freer {
-  void operator()(void* memory) const { std::free(memory); }
+struct Deleter {
+  std::align_val_t alignment{};
+  void operator()(void* memory) const { ::operator delete(memory, alignment); }
 };
-using Buffer = std::unique_ptr<void, Freer>;
+using Buffer = std::unique_ptr<void, Deleter>;
 
 // Zeroed, and in huge pages where they help: one row's product walks the weights once, at memory
 // speed.
 Buffer allocate(std::size_t bytes) {
-  const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  const std::size_t size = (bytes + 63) / 64 * 64;
-  Buffer buffer(std::aligned_alloc(alignment, size));
-  if (buffer == nullptr)
-    raise(ErrorKind::kOutOfMemory, "cannot allocate {} bytes of weights", size);
+  const std::align_val_t alignment{bytes >= kHugePage ? kHugePage : std::size_t{64}};
+  Buffer buffer(::operator new(bytes, alignment, std::nothrow), Deleter{alignment});
+  if (buffer == nullptr) {
+    raise(ErrorKind::kOutOfMemory, "cannot allocate {} bytes of weights", bytes);
+  }
 #if defined(__linux__)
-  if (size >= kHugePage) madvise(buffer.get(), size / kHugePage * kHugePage, MADV_HUGEPAGE);
+  if (bytes >= kHugePage) madvise(buffer.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
-  std::memset(buffer.get(), 0, size);
+  std::memset(buffer.get(), 0, bytes);
   return buffer;
 }
 
