@@ -16,24 +16,35 @@
 
 namespace aquatint::kernels::gla {
 
+template <typename V>
+[[gnu::always_inline]] inline void multiply_add_step(typename V::Reg (&acc)[V::kRows][2],
+                                                     const float* const (&rows)[V::kRows],
+                                                     int64_t i, const float* b) {
+  const auto b0 = V::load(b);
+  const auto b1 = V::load(b + V::kWidth);
+  for (int64_t r = 0; r < V::kRows; ++r) {
+    const auto x = V::set(rows[r][i]);
+    acc[r][0] = V::fma(x, b0, acc[r][0]);
+    acc[r][1] = V::fma(x, b1, acc[r][1]);
+  }
+}
+
 // A tile of V::kRows x two vectors stays in registers: acc += a[r][0..depth) * b[0..depth)[2
-// vectors].
+// vectors]. Four steps per turn: short depths lose a tenth to loop exits otherwise.
 template <typename V>
 [[gnu::always_inline]] inline void multiply_add(typename V::Reg (&acc)[V::kRows][2], const float* a,
                                                 int64_t lda, const float* b, int64_t ldb,
                                                 int64_t depth) {
   const float* rows[V::kRows];
   for (int64_t r = 0; r < V::kRows; ++r) rows[r] = a + r * lda;
-  for (int64_t i = 0; i < depth; ++i) {
-    const auto b0 = V::load(b);
-    const auto b1 = V::load(b + V::kWidth);
-    b += ldb;
-    for (int64_t r = 0; r < V::kRows; ++r) {
-      const auto x = V::set(rows[r][i]);
-      acc[r][0] = V::fma(x, b0, acc[r][0]);
-      acc[r][1] = V::fma(x, b1, acc[r][1]);
-    }
+  int64_t i = 0;
+  for (; i + 4 <= depth; i += 4, b += 4 * ldb) {
+    multiply_add_step<V>(acc, rows, i, b);
+    multiply_add_step<V>(acc, rows, i + 1, b + ldb);
+    multiply_add_step<V>(acc, rows, i + 2, b + 2 * ldb);
+    multiply_add_step<V>(acc, rows, i + 3, b + 3 * ldb);
   }
+  for (; i < depth; ++i, b += ldb) multiply_add_step<V>(acc, rows, i, b);
 }
 
 // Where everything of one head lies in scratch, and how wide it is. Rows of dk floats are padded so
@@ -242,22 +253,59 @@ template <typename V>
   if (n > V::kWidth) store_upto<V>(to + V::kWidth, x[1], n - V::kWidth);
 }
 
-// One panel of columns: outputs of the chunk from the incoming state, then the outgoing state.
+// Asks for what comes after block n of panel p: the same rows of v in the next panel (of the next
+// chunk after the last), and a share of the next chunk's queries, keys and gates. Rows lie too far
+// apart for the hardware to foresee. (Inlined by force: GCC drops calls of a function that does
+// nothing but prefetch.)
+template <typename V>
+[[gnu::always_inline]] inline void prefetch_ahead(const HeadTask& task, int64_t panels,
+                                                  int64_t first, int64_t n, int64_t p) {
+  using Space = ChunkSpace<V>;
+  constexpr int64_t kLine = 16;  // floats
+  const bool wrap = p + 1 == panels;
+  const int64_t row = first + n + (wrap ? Space::kTokens : 0);
+  const float* v = task.v + row * task.v_stride + (wrap ? 0 : (p + 1) * Space::kCols);
+  for (int64_t r = 0; r < V::kRows && row + r < task.tokens; ++r, v += task.v_stride) {
+    for (int64_t e = 0; e < Space::kCols; e += kLine) __builtin_prefetch(v + e, 0, 2);
+  }
+  const int64_t unit = p * (Space::kTokens / V::kRows) + n / V::kRows;
+  const int64_t units = panels * (Space::kTokens / V::kRows);
+  const int64_t next = first + Space::kTokens;
+  int64_t t = next + unit * Space::kTokens / units;
+  int64_t end = next + (unit + 1) * Space::kTokens / units;
+  for (end = end < task.tokens ? end : task.tokens; t < end; ++t) {
+    for (int64_t d = 0; d < task.dk; d += kLine) {
+      __builtin_prefetch(task.k + t * task.k_stride + d, 0, 2);
+      __builtin_prefetch(task.g + t * task.k_stride + d, 0, 2);
+    }
+    for (int64_t d = 0; d < task.group * task.dk; d += kLine) {
+      __builtin_prefetch(task.q + t * task.q_stride + d, 0, 2);
+    }
+  }
+}
+
+// One panel of columns: outputs of the chunk from the incoming state.
 template <typename V>
 void panel_outputs(const HeadTask& task, const ChunkSpace<V>& space, int64_t first, int64_t tokens,
-                   int64_t column, const float* state) noexcept {
+                   int64_t p, const float* state) noexcept {
   using Space = ChunkSpace<V>;
+  const int64_t column = p * Space::kCols;
   const int64_t width = task.columns - column;
   for (int64_t c = 0; c < task.group; ++c) {
     for (int64_t n = 0; n < tokens; n += V::kRows) {
       const float* q = space.q_chunk + (c * Space::kTokens + n) * space.ld;
       const float* scores = space.scores + (c * Space::kTokens + n) * Space::kScoreStride;
       const int64_t depth = tokens < n + V::kRows ? tokens : n + V::kRows;
+      float* o = task.o + (first + n) * task.o_stride + c * task.dv + column;
+      if (c == 0) prefetch_ahead<V>(task, space.panels, first, n, p);
+      for (int64_t r = 0; r < depth - n; ++r) {
+        __builtin_prefetch(o + r * task.o_stride, 1, 3);
+        __builtin_prefetch(o + r * task.o_stride + V::kWidth, 1, 3);
+      }
       typename V::Reg acc[V::kRows][2];
       for (auto& row : acc) row[0] = row[1] = V::zero();
       multiply_add<V>(acc, q, space.ld, state, Space::kCols, task.dk);
       multiply_add<V>(acc, scores, Space::kScoreStride, space.v_panel, Space::kCols, depth);
-      float* o = task.o + (first + n) * task.o_stride + c * task.dv + column;
       for (int64_t r = 0; r < depth - n; ++r, o += task.o_stride) {
         store_pair<V>(o, acc[r], width);
       }
@@ -302,7 +350,7 @@ void run_chunk(const HeadTask& task, const ChunkSpace<V>& space, int64_t first,
       V::store(to + V::kWidth, upper);
     }
     float* state = space.state + p * space.dk_rows * Space::kCols;
-    panel_outputs<V>(task, space, first, tokens, column, state);
+    panel_outputs<V>(task, space, first, tokens, p, state);
     panel_state<V>(space, tokens, state);
   }
 }
