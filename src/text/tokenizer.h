@@ -1,7 +1,8 @@
-// Text to token ids and back, as the Hugging Face `tokenizers` library does it, from tokenizer.json: added
-// tokens, normalizer, pre-tokenizer, byte-pair encoding, post-processor and decoder of the GPT-2, GPT-NeoX,
-// Llama-2/Mistral, Llama-3 and Qwen2 families. A component this class does not know is error kUnsupported
-// naming it. Objects are immutable after loading and may be used from several threads.
+// Text to token ids and back, as the Hugging Face `tokenizers` library does it, from
+// tokenizer.json: added tokens, normalizer, pre-tokenizer, byte-pair encoding, post-processor and
+// decoder of the GPT-2, GPT-NeoX, Llama-2/Mistral, Llama-3 and Qwen2 families. A component this
+// class does not know is error kUnsupported naming it. Objects are immutable after loading and may
+// be used from several threads.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ struct Encoding {
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json and, when present, tokenizer_config.json of a model folder. add_bos_token and
-  // add_eos_token of the latter rebuild the template as transformers does for Llama tokenizers.
+  // Reads tokenizer.json and, when present, tokenizer_config.json of a model folder. add_bos_token
+  // and add_eos_token of the latter rebuild the template as transformers does for Llama tokenizers.
   static Tokenizer open(const std::filesystem::path& model_folder);
   // tokenizer.json alone; `origin` is what error messages call it.
   static Tokenizer parse(std::string_view tokenizer_json, const std::string& origin);
@@ -36,7 +37,8 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   // Ids of a UTF-8 text. Bytes that are not UTF-8 are replaced by U+FFFD first. With
-  // `add_special_tokens`, what the post-processor adds (a beginning-of-text token, say) is included.
+  // `add_special_tokens`, what the post-processor adds (a beginning-of-text token, say) is
+  // included.
   std::vector<TokenId> encode(std::string_view text, bool add_special_tokens) const;
   Encoding encode_with_offsets(std::string_view text, bool add_special_tokens) const;
 
@@ -61,20 +63,25 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Decodes one id at a time; push returns the text that is certain so far and never half a character. The
-// concatenation of everything returned (finish included) equals Tokenizer::decode of all ids.
+// Decodes one id at a time; push returns the text that is certain so far and never half a
+// character. The concatenation of everything returned (finish included) equals Tokenizer::decode of
+// all ids.
 class StreamDecoder {
  public:
+  // The tokenizer must outlive this object.
   StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens);
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
   std::string push(TokenId id);
-  // What was held back.
+  // What was held back. The next push begins a new text.
   std::string finish();
 
  private:
+  struct Run;
   const Tokenizer* tokenizer_;
   bool skip_special_tokens_;
-  std::vector<TokenId> pending_;
-  std::string emitted_;
+  std::unique_ptr<Run> run_;
 };
 
 }  // namespace aquatint
