@@ -227,13 +227,13 @@ TEST(MakeQuantizationConfig, SaysMixedModelsInFewWords) {
             nlohmann::json({"lm_head", R"(re:model\.layers\.\d+\.attn\.gk_proj\.\d+$)"}));
   const nlohmann::json& groups = json["config_groups"];
   ASSERT_EQ(groups.size(), 4u);
-  EXPECT_EQ(groups["group_0"]["targets"], nlohmann::json({"Linear"}));
-  EXPECT_EQ(groups["group_0"]["format"], "pack-quantized");
-  EXPECT_EQ(groups["group_1"]["format"], "int-quantized");
-  EXPECT_EQ(groups["group_1"]["targets"],
+  EXPECT_EQ(groups["group_3"]["targets"], nlohmann::json({"Linear"}));
+  EXPECT_EQ(groups["group_3"]["format"], "pack-quantized");
+  EXPECT_EQ(groups["group_0"]["format"], "int-quantized");
+  EXPECT_EQ(groups["group_0"]["targets"],
             nlohmann::json({R"(re:model\.layers\.\d+\.mlp\.down_proj$)",
                             R"(re:model\.layers\.(0|4|8)\.attn\.o_proj$)"}));
-  EXPECT_EQ(groups["group_3"]["targets"], nlohmann::json({"model.embeddings"}));
+  EXPECT_EQ(groups["group_2"]["targets"], nlohmann::json({"model.embeddings"}));
   expect_round_trip(modules, ignored);
 }
 

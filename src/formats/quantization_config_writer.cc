@@ -126,7 +126,8 @@ struct Group {
   std::vector<std::string> linear, embedding;
 };
 
-// One group per scheme, the one with most linear modules first.
+// One group per scheme, the one with most linear modules last: its "Linear" matches every module,
+// and compressed-tensors warns of patterns that find nothing left to match.
 std::vector<Group> group_by_scheme(
     const std::vector<std::tuple<std::string, ModuleClass, ModuleScheme>>& modules) {
   std::vector<Group> groups;
@@ -140,7 +141,7 @@ std::vector<Group> group_by_scheme(
   const auto most = std::max_element(
       groups.begin(), groups.end(),
       [](const auto& a, const auto& b) { return a.linear.size() < b.linear.size(); });
-  std::rotate(groups.begin(), most, most + 1);
+  std::rotate(most, most + 1, groups.end());
   return groups;
 }
 
@@ -166,7 +167,7 @@ nlohmann::json make_quantization_config(
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const Group& group = groups[i];
     std::vector<std::string> targets;
-    if (i == 0 && !group.linear.empty()) {
+    if (i + 1 == groups.size() && !group.linear.empty()) {
       targets.emplace_back("Linear");
     } else {
       targets = list.targets(group.linear);
