@@ -29,12 +29,12 @@ struct Item {
   std::int64_t work() const { return (row_end - row_begin) * (key_end - key_begin); }
 };
 
-// The rows [row_begin, row_end) of a sequence and kv head, whose `parts` partial results lie one
-// after another from `partial`.
+// The rows [row_begin, row_end) of a sequence and kv head, whose `parts` partial results begin at
+// `partial` and are `distance` rows apart.
 struct Merge {
   std::int64_t sequence, kv_head;
   std::int64_t row_begin, row_end;
-  std::int64_t partial, parts;
+  std::int64_t partial, parts, distance;
 };
 
 struct Plan {
@@ -71,30 +71,30 @@ void check(const AttentionShape& shape, const AttentionSequence* sequences, std:
   }
 }
 
-// Appends the items of query rows [begin, end) of one sequence and kv head.
+// Appends the items of query rows [row_begin, row_end) of every kv head of a sequence. Heads follow
+// each other for the same keys: all heads of a position share its memory page, which is still
+// mapped then.
 void plan_rows(const AttentionKernel& kernel, const AttentionShape& shape,
-               const AttentionSequence& sequence, Item item, Plan& plan) {
+               const AttentionSequence* sequences, std::int64_t s, std::int64_t row_begin,
+               std::int64_t row_end, Plan& plan) {
   const std::int64_t group = shape.heads / shape.kv_heads;
-  const std::int64_t first = sequence.past + item.row_begin / group;
-  const std::int64_t last = sequence.past + (item.row_end - 1) / group;
+  const std::int64_t first = sequences[s].past + row_begin / group;
+  const std::int64_t last = sequences[s].past + (row_end - 1) / group;
   const std::int64_t low =
       shape.window > 0 ? std::max<std::int64_t>(0, first - shape.window + 1) : 0;
   const std::int64_t keys = last + 1 - low;
-  const std::int64_t rows = item.row_end - item.row_begin;
+  const std::int64_t rows = row_end - row_begin;
   const std::int64_t parts = rows <= kernel.few_rows ? (keys + kKeysPerPart - 1) / kKeysPerPart : 1;
-  if (parts > 1) {
-    plan.merges.push_back(
-        {item.sequence, item.kv_head, item.row_begin, item.row_end, plan.partial_rows, parts});
+  for (std::int64_t head = 0; parts > 1 && head < shape.kv_heads; ++head) {
+    plan.merges.push_back({s, head, row_begin, row_end, plan.partial_rows + head * rows, parts,
+                           shape.kv_heads * rows});
   }
   for (std::int64_t part = 0; part < parts; ++part) {
-    item.key_begin = low + keys * part / parts;
-    item.key_end = low + keys * (part + 1) / parts;
-    item.partial = -1;
-    if (parts > 1) {
-      item.partial = plan.partial_rows;
-      plan.partial_rows += rows;
+    for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
+      plan.items.push_back({s, head, row_begin, row_end, low + keys * part / parts,
+                            low + keys * (part + 1) / parts, parts > 1 ? plan.partial_rows : -1});
+      if (parts > 1) plan.partial_rows += rows;
     }
-    plan.items.push_back(item);
   }
 }
 
@@ -106,11 +106,8 @@ Plan make_plan(const AttentionKernel& kernel, const AttentionShape& shape,
   for (std::int64_t s = 0; s < count; ++s) {
     const std::int64_t rows = sequences[s].tokens * group;
     uneven = uneven || rows > kernel.tile_rows;
-    for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
-      for (std::int64_t row = 0; row < rows; row += kernel.tile_rows) {
-        const std::int64_t end = std::min(rows, row + kernel.tile_rows);
-        plan_rows(kernel, shape, sequences[s], {s, head, row, end, 0, 0, -1}, plan);
-      }
+    for (std::int64_t row = 0; row < rows; row += kernel.tile_rows) {
+      plan_rows(kernel, shape, sequences, s, row, std::min(rows, row + kernel.tile_rows), plan);
     }
   }
   // Later tokens see more keys; with the heaviest items first, threads finish together.
@@ -179,7 +176,7 @@ void merge_rows(const AttentionShape& shape, const AttentionSequence& sequence, 
   const std::int64_t rows = merge.row_end - merge.row_begin;
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto index = [&](std::int64_t part) {
-      return static_cast<std::size_t>(merge.partial + part * rows + r);
+      return static_cast<std::size_t>(merge.partial + part * merge.distance + r);
     };
     float largest = -FLT_MAX;
     for (std::int64_t part = 0; part < merge.parts; ++part) {

@@ -14,8 +14,10 @@ namespace {
 
 constexpr int64_t kFewKeys = 64;  // keys per block
 constexpr int64_t kFewRows = 8;   // most rows
+constexpr int kMostRowsTogether = 4;
 
-template <typename V>
+// kTogether: rows (2 or 4) whose accumulators are in registers together.
+template <typename V, int kTogether>
 struct AttentionFew {
   using Reg = typename V::Reg;
 
@@ -63,7 +65,7 @@ struct AttentionFew {
   // Scores of four keys for kRows rows from r on.
   template <int kRows>
   void score(const float* const* k, int64_t r, int64_t column) const {
-    Reg dot[2][4];
+    Reg dot[kMostRowsTogether][4];
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 8
@@ -97,8 +99,13 @@ struct AttentionFew {
       for (int n = 0; n < 4; ++n) {
         k[n] = task.keys + (key + n < end ? key + n : end - 1) * task.kv_stride;
       }
+
       int64_t r = 0;
-      for (; r + 2 <= rows; r += 2) score<2>(k, r, key - begin);
+      for (; r + kTogether <= rows; r += kTogether) score<kTogether>(k, r, key - begin);
+      if (kTogether > 2 && r + 2 <= rows) {
+        score<2>(k, r, key - begin);
+        r += 2;
+      }
       if (r < rows) score<1>(k, r, key - begin);
     }
   }
@@ -137,7 +144,7 @@ struct AttentionFew {
   // last of which has `lanes` lanes.
   template <int kRows, int kVectors>
   void accumulate(const float* value, int64_t r, int64_t i, int64_t keys, int64_t lanes) const {
-    Reg total[2][4];
+    Reg total[kMostRowsTogether][4];
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
       const Reg shrink = V::set(correction[r + m]);
@@ -206,7 +213,13 @@ struct AttentionFew {
       }
       const float* value = task.values + key * task.kv_stride;
       int64_t r = 0;
-      for (; r + 2 <= rows; r += 2) accumulate_rows<2>(value, r, end - key);
+      for (; r + kTogether <= rows; r += kTogether) {
+        accumulate_rows<kTogether>(value, r, end - key);
+      }
+      if (kTogether > 2 && r + 2 <= rows) {
+        accumulate_rows<2>(value, r, end - key);
+        r += 2;
+      }
       if (r < rows) accumulate_rows<1>(value, r, end - key);
     }
     finish();

@@ -109,11 +109,11 @@ TEST(Attention, EveryVariantMatchesTheDefinitionOverOddSizes) {
   };
   for (const Heads h :
        {Heads{1, 1, 1}, {2, 2, 5}, {4, 2, 16}, {3, 1, 33}, {7, 1, 64}, {12, 2, 80}, {2, 1, 130}}) {
-    for (const std::int64_t window : {0, 1, 5, 64, 100}) {
+    for (const std::int64_t window : {0, 1, 5, 100}) {
       for (const std::int64_t tokens : {1, 2, 3, 17, 49, 131}) {
         const AttentionShape shape{h.heads, h.kv_heads, h.head_dim,
                                    1.0F / std::sqrt(static_cast<float>(h.head_dim)), window};
-        for (const std::int64_t past : {0, 1, 63, 70}) {
+        for (const std::int64_t past : {0, 70}) {
           const Case c{shape, {tokens}, {past}};
           expect_matches(c, make_data(c), 3e-6);
         }

@@ -6,7 +6,7 @@ namespace aquatint::kernels {
 namespace {
 
 using Tile = AttentionTile<Vec, 4>;
-using Few = AttentionFew<Vec>;
+using Few = AttentionFew<Vec, 2>;
 
 int64_t scratch_floats(int64_t head_dim) noexcept {
   const int64_t tile = Tile::scratch_floats(head_dim);

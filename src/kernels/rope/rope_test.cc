@@ -76,7 +76,7 @@ TEST(Rope, FrequenciesFollowTheta) {
   ASSERT_EQ(frequencies.size(), 32U);
   EXPECT_FLOAT_EQ(frequencies[0], 1.0F);
   EXPECT_FLOAT_EQ(frequencies[1], 0.663601238F);
-  EXPECT_FLOAT_EQ(frequencies[31], 9.41830673e-08F * 32);
+  EXPECT_FLOAT_EQ(frequencies[31], 3.01385815e-06F);
 }
 
 TEST(Rope, RejectsSizesAndArraysThatCannotBe) {
