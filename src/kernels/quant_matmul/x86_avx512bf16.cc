@@ -19,10 +19,16 @@ constexpr std::int64_t kPanel = 16;
 // in is the same instruction.
 constexpr __mmask16 kAll = 0xffff;
 constexpr std::int64_t kVector = 64;
-constexpr std::int64_t kStreamRows = 4;
-constexpr std::int64_t kStrip = 4;
-constexpr std::int64_t kBlockColumns = 256;  // times 4 panels of 16 outputs in bf16: 32 KiB of L1
 constexpr std::int64_t kPrefetchBytes = 4096;
+constexpr std::int64_t kStreamRows = 4;
+// Panels of a register tile, and its rows when outputs have one scale or several.
+constexpr std::int64_t kStrip = 4;
+constexpr std::int64_t kSingleRows = 6;
+constexpr std::int64_t kGroupedRows = 3;
+// Columns of a block. A tile of 6 rows reads weights slowly enough to have them in L2; one of 3
+// rows does not, its block of 4 panels (32 KiB) belongs in L1.
+constexpr std::int64_t kSingleColumns = 1024;
+constexpr std::int64_t kGroupedColumns = 256;
 
 std::int64_t padded_columns(const QuantMatmulArgs& a) {
   return a.group_size * a.groups;
@@ -32,17 +38,27 @@ std::int64_t least(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;
 }
 
-__m512bh as_bf16(__m512i v) {
-  return reinterpret_cast<__m512bh>(v);
-}
-
 // Two activations in every lane.
-__m512bh broadcast_pair(const std::uint16_t* x) {
+__m512i broadcast_pair(const std::uint16_t* x) {
   int pair = 0;
   std::memcpy(&pair, x, sizeof pair);
-  return as_bf16(_mm512_set1_epi32(pair));
+  return _mm512_set1_epi32(pair);
 }
 
+// sum += w * x: one pair of bfloat16 products per lane. Not the intrinsic, with which GCC 12 copies
+// every sum before and after.
+void add_dot(__m512& sum, __m512i w, __m512i x) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+}
+
+// Loads a vector into a register for good: GCC 12 would rather load it again at each use.
+__m512i load_once(const void* p) {
+  __m512i v = _mm512_loadu_si512(p);
+  asm("" : "+v"(v));
+  return v;
+}
+
+// Outputs of `panel` that exist.
 __mmask16 output_mask(const QuantMatmulArgs& a, std::int64_t panel) {
   const std::int64_t left = a.outputs - panel * kPanel;
   return left >= kPanel ? __mmask16{0xffff} : static_cast<__mmask16>((1u << left) - 1u);
@@ -57,17 +73,24 @@ __m512 load_scales(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t g)
   return _mm512_loadu_ps(a.scales + (panel * a.groups + g) * kPanel);
 }
 
-// (centre - z) * xsum: what the dot product of a group starts from.
-__m512 start(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t row, std::int64_t g) {
-  if (a.zeros == nullptr && a.symmetric_zero == centre(a)) return _mm512_setzero_ps();
+bool has_offsets(const QuantMatmulArgs& a) {
+  return a.zeros != nullptr || a.symmetric_zero != centre(a);
+}
+
+// centre - z of 16 outputs.
+__m512 offsets(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t g) {
   __m512i z = _mm512_set1_epi32(a.symmetric_zero);
   if (a.zeros != nullptr) {
     const std::uint8_t* zeros = a.zeros + (panel * a.groups + g) * kPanel;
     z = _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(zeros)));
   }
-  const __m512i offset = _mm512_sub_epi32(_mm512_set1_epi32(centre(a)), z);
-  return _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(kAll, offset),
-                       _mm512_set1_ps(a.sums16[row * a.groups + g]));
+  return _mm512_maskz_cvtepi32_ps(kAll, _mm512_sub_epi32(_mm512_set1_epi32(centre(a)), z));
+}
+
+// (centre - z) * xsum: what the dot product of a group starts from.
+__m512 start(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t row, std::int64_t g) {
+  if (!has_offsets(a)) return _mm512_setzero_ps();
+  return _mm512_mul_ps(offsets(a, panel, g), _mm512_set1_ps(a.sums16[row * a.groups + g]));
 }
 
 void finish(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel, __m512 sum) {
@@ -132,6 +155,7 @@ void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel
   __m512 sum[R][4] = {};
   for (std::int64_t g = 0; g < a.groups; ++g) {
     __m512 dot[R][4];
+#pragma GCC unroll 8
     for (unsigned r = 0; r < R; ++r) {
       dot[r][0] = start(a, panel, row + r, g);
       dot[r][1] = dot[r][2] = dot[r][3] = _mm512_setzero_ps();
@@ -139,20 +163,25 @@ void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel
     for (std::int64_t i = 0; i < vectors; ++i) {
       _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes, _MM_HINT_T0);
       const Nibbles q = expand(_mm512_loadu_si512(w), tables);
+#pragma GCC unroll 8
       for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
         for (int j = 0; j < 4; ++j) {
-          const __m512bh pair = broadcast_pair(x + r * columns + 2 * pair_of<kBits>(j));
-          dot[r][j] = _mm512_dpbf16_ps(dot[r][j], as_bf16(q.n[j]), pair);
+          const __m512i pair = broadcast_pair(x + r * columns + 2 * pair_of<kBits>(j));
+          add_dot(dot[r][j], q.n[j], pair);
         }
       }
       w += kVector;
       x += kColumns;
     }
     const __m512 scales = load_scales(a, panel, g);
+#pragma GCC unroll 8
     for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
       for (int j = 0; j < 4; ++j) sum[r][j] = _mm512_fmadd_ps(dot[r][j], scales, sum[r][j]);
     }
   }
+#pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
     finish(a, row + r, panel,
            _mm512_add_ps(_mm512_add_ps(sum[r][0], sum[r][1]), _mm512_add_ps(sum[r][2], sum[r][3])));
@@ -184,127 +213,19 @@ void stream(const QuantMatmulArgs& a, std::int64_t row_begin, std::int64_t row_e
 
 // ---- Many rows.
 
-// A block of columns of up to kStrip panels as centred bfloat16, [panel][pair][16][2].
-struct Block {
-  const std::uint16_t* weights;
-  std::int64_t panel_stride;  // elements
-  std::int64_t panel;         // first panel
-  std::int64_t column;        // first column
-  std::int64_t pairs;         // of one group, or of the block when a group spans blocks
-  std::int64_t group, groups;
-  bool group_starts;  // false when a group spans blocks and began in an earlier one
-  bool first, last;   // of the columns
-};
-
-template <unsigned R, unsigned P>
-void multiply(const Block& b, const std::uint16_t* w, const std::uint16_t* x, std::int64_t ldx,
-              __m512 (&dot)[R][P]) {
-  for (std::int64_t i = 0; i < b.pairs; ++i) {
-    __m512bh u[P];
-    for (unsigned p = 0; p < P; ++p) {
-      u[p] = as_bf16(_mm512_load_si512(w + i * 2 * kPanel + p * b.panel_stride));
-    }
-    for (unsigned r = 0; r < R; ++r) {
-      const __m512bh v = broadcast_pair(x + i * 2 + r * ldx);
-      for (unsigned p = 0; p < P; ++p) dot[r][p] = _mm512_dpbf16_ps(dot[r][p], u[p], v);
-    }
-  }
+std::int64_t packed_stride(const QuantMatmulArgs& a) {
+  return padded_columns(a) * kPanel * a.bits / 8;
 }
 
-// R rows of a block; between blocks the sums wait in y. A group that spans blocks is scaled part by
-// part.
-template <unsigned R, unsigned P>
-void grouped_tile(const QuantMatmulArgs& a, const Block& b, std::int64_t row) {
-  const std::int64_t ldx = padded_columns(a);
-  const std::uint16_t* x = a.x16 + row * ldx + b.column;
-  const std::uint16_t* w = b.weights;
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
-  __m512 sum[R][P];
-  for (unsigned r = 0; r < R; ++r) {
-    for (unsigned p = 0; p < P; ++p) {
-      const __mmask16 mask = b.first ? __mmask16{0} : output_mask(a, b.panel + p);
-      sum[r][p] = _mm512_maskz_loadu_ps(mask, y + r * a.ldy + p * kPanel);
-    }
-  }
-  for (std::int64_t g = b.group; g < b.group + b.groups; ++g) {
-    __m512 dot[R][P];
-    for (unsigned r = 0; r < R; ++r) {
-      for (unsigned p = 0; p < P; ++p) {
-        dot[r][p] = b.group_starts ? start(a, b.panel + p, row + r, g) : _mm512_setzero_ps();
-      }
-    }
-    multiply(b, w, x, ldx, dot);
-    w += b.pairs * 2 * kPanel;
-    x += b.pairs * 2;
-    for (unsigned p = 0; p < P; ++p) {
-      const __m512 scales = load_scales(a, b.panel + p, g);
-      for (unsigned r = 0; r < R; ++r) sum[r][p] = _mm512_fmadd_ps(dot[r][p], scales, sum[r][p]);
-    }
-  }
-  for (unsigned r = 0; r < R; ++r) {
-    for (unsigned p = 0; p < P; ++p) {
-      if (b.last) {
-        finish(a, row + r, b.panel + p, sum[r][p]);
-      } else {
-        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), sum[r][p]);
-      }
-    }
-  }
-}
-
-// R rows of a block when each output has one scale; between blocks the unscaled sums wait in y.
-template <unsigned R, unsigned P>
-void single_tile(const QuantMatmulArgs& a, const Block& b, std::int64_t row) {
-  const std::int64_t ldx = padded_columns(a);
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
-  __m512 dot[R][P];
-  for (unsigned r = 0; r < R; ++r) {
-    for (unsigned p = 0; p < P; ++p) {
-      const std::int64_t panel = b.panel + p;
-      dot[r][p] = b.first
-                      ? start(a, panel, row + r, 0)
-                      : _mm512_maskz_loadu_ps(output_mask(a, panel), y + r * a.ldy + p * kPanel);
-    }
-  }
-  multiply(b, b.weights, a.x16 + row * ldx + b.column, ldx, dot);
-  for (unsigned p = 0; p < P; ++p) {
-    const __m512 scales = load_scales(a, b.panel + p, 0);
-    for (unsigned r = 0; r < R; ++r) {
-      if (b.last) {
-        finish(a, row + r, b.panel + p, _mm512_mul_ps(dot[r][p], scales));
-      } else {
-        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), dot[r][p]);
-      }
-    }
-  }
-}
-
-using TileFn = void (*)(const QuantMatmulArgs&, const Block&, std::int64_t);
-constexpr std::int64_t kGroupedRows = 3;
-constexpr std::int64_t kSingleRows = 6;
-// [panels - 1][rows - 1].
-constexpr TileFn kGroupedTiles[kStrip][kGroupedRows] = {
-    {grouped_tile<1, 1>, grouped_tile<2, 1>, grouped_tile<3, 1>},
-    {grouped_tile<1, 2>, grouped_tile<2, 2>, grouped_tile<3, 2>},
-    {grouped_tile<1, 3>, grouped_tile<2, 3>, grouped_tile<3, 3>},
-    {grouped_tile<1, 4>, grouped_tile<2, 4>, grouped_tile<3, 4>}};
-constexpr TileFn kSingleTiles[kStrip][kSingleRows] = {
-    {single_tile<1, 1>, single_tile<2, 1>, single_tile<3, 1>, single_tile<4, 1>, single_tile<5, 1>,
-     single_tile<6, 1>},
-    {single_tile<1, 2>, single_tile<2, 2>, single_tile<3, 2>, single_tile<4, 2>, single_tile<5, 2>,
-     single_tile<6, 2>},
-    {single_tile<1, 3>, single_tile<2, 3>, single_tile<3, 3>, single_tile<4, 3>, single_tile<5, 3>,
-     single_tile<6, 3>},
-    {single_tile<1, 4>, single_tile<2, 4>, single_tile<3, 4>, single_tile<4, 4>, single_tile<5, 4>,
-     single_tile<6, 4>}};
-
-// Packed nibbles to pairs in column order.
-void unpack_u4(const std::uint8_t* packed, std::int64_t columns, std::uint16_t* out) {
+// Columns of a packed panel as centred bfloat16, pairs of columns `stride` elements apart.
+void unpack_u4(const std::uint8_t* packed, std::int64_t columns, std::int64_t stride,
+               std::uint16_t* out) {
   const Tables tables = make_tables<4>();
   for (std::int64_t i = 0; i < columns / 8; ++i) {
     const Nibbles q = expand(_mm512_loadu_si512(packed + i * kVector), tables);
+#pragma GCC unroll 8
     for (int j = 0; j < 4; ++j) {
-      _mm512_store_si512(out + (i * 4 + pair_of<4>(j)) * 2 * kPanel, q.n[j]);
+      _mm512_store_si512(out + (i * 4 + pair_of<4>(j)) * stride, q.n[j]);
     }
   }
 }
@@ -322,56 +243,233 @@ __m512i pair_up(__m512i first, __m512i second) {
   return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_maskz_srli_epi32(kAll, first, 16), second);
 }
 
-void unpack_u8(const std::uint8_t* packed, std::int64_t columns, std::uint16_t* out) {
+void unpack_u8(const std::uint8_t* packed, std::int64_t columns, std::int64_t stride,
+               std::uint16_t* out) {
   const __m512i sign = _mm512_set1_epi8(-128);
   for (std::int64_t i = 0; i < columns / 4; ++i) {
     const __m512i v = _mm512_xor_si512(_mm512_loadu_si512(packed + i * kVector), sign);
-    std::uint16_t* pairs = out + i * 4 * kPanel;
+    std::uint16_t* pairs = out + i * 2 * stride;
     _mm512_store_si512(pairs, pair_up(byte_as_f32<0>(v), byte_as_f32<2>(v)));
-    _mm512_store_si512(pairs + 2 * kPanel, pair_up(byte_as_f32<1>(v), byte_as_f32<3>(v)));
+    _mm512_store_si512(pairs + stride, pair_up(byte_as_f32<1>(v), byte_as_f32<3>(v)));
   }
 }
 
-// All rows of one block of `columns` columns of `panels` panels.
-void run_block(const QuantMatmulArgs& a, Block b, std::int64_t panels, std::int64_t columns,
-               std::int64_t row_begin, std::int64_t row_end) {
-  alignas(64) std::uint16_t scratch[kStrip * kPanel * kBlockColumns];
-  const std::int64_t packed_stride = padded_columns(a) * kPanel * a.bits / 8;
-  const std::uint8_t* packed = a.data + b.panel * packed_stride + b.column * kPanel * a.bits / 8;
-  b.weights = scratch;
-  b.panel_stride = columns * kPanel;
-  for (std::int64_t p = 0; p < panels; ++p) {
-    const auto unpack = a.bits == 4 ? unpack_u4 : unpack_u8;
-    unpack(packed + p * packed_stride, columns, scratch + p * b.panel_stride);
+constexpr std::int64_t kPairs = 2 * kPanel;  // elements of one pair of columns of a panel
+
+// Columns of up to kStrip panels whose outputs have one scale each: [panel][pair][16][2].
+struct SingleBlock {
+  alignas(64) std::uint16_t weights[kStrip * kPanel * kSingleColumns];
+  std::int64_t panel;   // first panel
+  std::int64_t column;  // first column
+  std::int64_t pairs;
+  bool first, last;  // of the columns
+};
+
+// R rows of a block; between blocks the unscaled sums wait in y.
+template <unsigned R, unsigned P>
+void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t row) {
+  const std::int64_t ldx = padded_columns(a);
+  float* y = a.y + row * a.ldy + b.panel * kPanel;
+  __m512 dot[R][P];
+#pragma GCC unroll 8
+  for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) {
+      const std::int64_t panel = b.panel + p;
+      dot[r][p] = b.first
+                      ? start(a, panel, row + r, 0)
+                      : _mm512_maskz_loadu_ps(output_mask(a, panel), y + r * a.ldy + p * kPanel);
+    }
   }
-  const bool single = a.groups == 1;
-  const std::int64_t tile_rows = single ? kSingleRows : kGroupedRows;
-  const TileFn* tiles = single ? kSingleTiles[panels - 1] : kGroupedTiles[panels - 1];
-  for (std::int64_t row = row_begin; row < row_end; row += tile_rows) {
-    tiles[least(tile_rows, row_end - row) - 1](a, b, row);
+  const std::uint16_t* w = b.weights;
+  const std::uint16_t* x = a.x16 + row * ldx + b.column;
+  const std::int64_t panel_stride = b.pairs * kPairs;
+  for (std::int64_t i = 0; i < b.pairs; ++i) {
+    __m512i u[P];
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) u[p] = load_once(w + p * panel_stride);
+#pragma GCC unroll 8
+    for (unsigned r = 0; r < R; ++r) {
+      const __m512i v = broadcast_pair(x + r * ldx);
+#pragma GCC unroll 8
+      for (unsigned p = 0; p < P; ++p) add_dot(dot[r][p], u[p], v);
+    }
+    w += kPairs;
+    x += 2;
+  }
+#pragma GCC unroll 8
+  for (unsigned p = 0; p < P; ++p) {
+    const __m512 scales = load_scales(a, b.panel + p, 0);
+#pragma GCC unroll 8
+    for (unsigned r = 0; r < R; ++r) {
+      if (b.last) {
+        finish(a, row + r, b.panel + p, _mm512_mul_ps(dot[r][p], scales));
+      } else {
+        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), dot[r][p]);
+      }
+    }
   }
 }
 
-void run_strip(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
-               std::int64_t row_begin, std::int64_t row_end) {
+// Groups, or part of one, of up to kStrip panels, laid out in the order a tile reads them, so that
+// its loop over groups needs few addresses.
+struct GroupedBlock {
+  alignas(
+      64) std::uint16_t weights[kStrip * kPanel * kGroupedColumns];  // [group][pair][panel][16][2]
+  alignas(64) float scales[kStrip * kPanel * kGroupedColumns / 8];   // [group][panel][16]
+  alignas(64) float offsets[kStrip * kPanel * kGroupedColumns / 8];  // centre - z, likewise
+  std::int64_t panel;                                                // first panel
+  std::int64_t column;                                               // first column
+  std::int64_t group, groups;
+  std::int64_t width;  // columns of each group that are in the block
+  bool first, last;    // of the columns
+};
+
+// R rows of a block; between blocks the sums wait in y. A group that spans blocks is scaled part by
+// part.
+template <unsigned R, unsigned P, bool kOffsets>
+void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t row) {
+  const std::int64_t ldx = padded_columns(a);
+  float* y = a.y + row * a.ldy + b.panel * kPanel;
+  __m512 sum[R][P];
+#pragma GCC unroll 8
+  for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) {
+      const __mmask16 mask = b.first ? __mmask16{0} : output_mask(a, b.panel + p);
+      sum[r][p] = _mm512_maskz_loadu_ps(mask, y + r * a.ldy + p * kPanel);
+    }
+  }
+  const std::uint16_t* x = a.x16 + row * ldx + b.column;
+  const float* xsum = a.sums16 + row * a.groups + b.group;
+  const std::uint16_t* w = b.weights;
+  const float* s = b.scales;
+  const float* offsets = b.offsets;
+  for (std::int64_t g = 0; g < b.groups; ++g) {
+    __m512 dot[R][P];
+#pragma GCC unroll 8
+    for (unsigned r = 0; r < R; ++r) {
+      const __m512 sum_x = kOffsets ? _mm512_set1_ps(xsum[r * a.groups + g]) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+      for (unsigned p = 0; p < P; ++p) {
+        dot[r][p] = kOffsets ? _mm512_mul_ps(_mm512_load_ps(offsets + p * kPanel), sum_x) : sum_x;
+      }
+    }
+    for (const std::uint16_t* end = w + b.width / 2 * P * kPairs; w != end;) {
+      __m512i u[P];
+#pragma GCC unroll 8
+      for (unsigned p = 0; p < P; ++p) u[p] = load_once(w + p * kPairs);
+#pragma GCC unroll 8
+      for (unsigned r = 0; r < R; ++r) {
+        const __m512i v = broadcast_pair(x + r * ldx);
+#pragma GCC unroll 8
+        for (unsigned p = 0; p < P; ++p) add_dot(dot[r][p], u[p], v);
+      }
+      w += P * kPairs;
+      x += 2;
+    }
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) {
+      const __m512 scales = _mm512_load_ps(s + p * kPanel);
+#pragma GCC unroll 8
+      for (unsigned r = 0; r < R; ++r) sum[r][p] = _mm512_fmadd_ps(dot[r][p], scales, sum[r][p]);
+    }
+    s += P * kPanel;
+    offsets += P * kPanel;
+  }
+#pragma GCC unroll 8
+  for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) {
+      if (b.last) {
+        finish(a, row + r, b.panel + p, sum[r][p]);
+      } else {
+        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), sum[r][p]);
+      }
+    }
+  }
+}
+
+using SingleFn = void (*)(const QuantMatmulArgs&, const SingleBlock&, std::int64_t);
+using GroupedFn = void (*)(const QuantMatmulArgs&, const GroupedBlock&, std::int64_t);
+
+// [panels - 1][rows - 1].
+constexpr SingleFn kSingleTiles[kStrip][kSingleRows] = {
+    {single_tile<1, 1>, single_tile<2, 1>, single_tile<3, 1>, single_tile<4, 1>, single_tile<5, 1>,
+     single_tile<6, 1>},
+    {single_tile<1, 2>, single_tile<2, 2>, single_tile<3, 2>, single_tile<4, 2>, single_tile<5, 2>,
+     single_tile<6, 2>},
+    {single_tile<1, 3>, single_tile<2, 3>, single_tile<3, 3>, single_tile<4, 3>, single_tile<5, 3>,
+     single_tile<6, 3>},
+    {single_tile<1, 4>, single_tile<2, 4>, single_tile<3, 4>, single_tile<4, 4>, single_tile<5, 4>,
+     single_tile<6, 4>}};
+// [panels - 1][rows - 1].
+template <bool kOffsets>
+constexpr GroupedFn kGroupedTiles[kStrip][kGroupedRows] = {
+    {grouped_tile<1, 1, kOffsets>, grouped_tile<2, 1, kOffsets>, grouped_tile<3, 1, kOffsets>},
+    {grouped_tile<1, 2, kOffsets>, grouped_tile<2, 2, kOffsets>, grouped_tile<3, 2, kOffsets>},
+    {grouped_tile<1, 3, kOffsets>, grouped_tile<2, 3, kOffsets>, grouped_tile<3, 3, kOffsets>},
+    {grouped_tile<1, 4, kOffsets>, grouped_tile<2, 4, kOffsets>, grouped_tile<3, 4, kOffsets>}};
+
+// A strip of panels with one scale per output.
+void run_single(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
+                std::int64_t row_begin, std::int64_t row_end) {
   const std::int64_t columns = padded_columns(a);
-  const bool spans = a.group_size > kBlockColumns;  // a group spans blocks
-  const std::int64_t whole = spans ? kBlockColumns : kBlockColumns / a.group_size * a.group_size;
-  std::int64_t width = 0;
-  for (std::int64_t column = 0; column < columns; column += width) {
-    width = least(whole, columns - column);
-    const std::int64_t within = column % a.group_size;
-    if (spans) width = least(width, a.group_size - within);
-    Block b{};
-    b.panel = panel;
-    b.column = column;
-    b.pairs = (spans ? width : a.group_size) / 2;
-    b.group = column / a.group_size;
-    b.groups = spans ? 1 : width / a.group_size;
-    b.group_starts = within == 0;
-    b.first = column == 0;
-    b.last = column + width == columns;
-    run_block(a, b, panels, width, row_begin, row_end);
+  const auto unpack = a.bits == 4 ? unpack_u4 : unpack_u8;
+  SingleBlock b;
+  b.panel = panel;
+  for (b.column = 0; b.column < columns; b.column += b.pairs * 2) {
+    const std::int64_t width = least(kSingleColumns, columns - b.column);
+    b.pairs = width / 2;
+    b.first = b.column == 0;
+    b.last = b.column + width == columns;
+    const std::uint8_t* packed = a.data + panel * packed_stride(a) + b.column * kPanel * a.bits / 8;
+    for (std::int64_t p = 0; p < panels; ++p) {
+      unpack(packed + p * packed_stride(a), width, kPairs, b.weights + p * width * kPanel);
+    }
+    for (std::int64_t row = row_begin; row < row_end; row += kSingleRows) {
+      kSingleTiles[panels - 1][least(kSingleRows, row_end - row) - 1](a, b, row);
+    }
+  }
+}
+
+// Fills a block with b.width columns of each of b.groups groups of `panels` panels.
+void load_block(const QuantMatmulArgs& a, std::int64_t panels, GroupedBlock& b) {
+  const auto unpack = a.bits == 4 ? unpack_u4 : unpack_u8;
+  const bool starts = b.column == b.group * a.group_size;
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const std::uint8_t* packed =
+        a.data + (b.panel + p) * packed_stride(a) + b.column * kPanel * a.bits / 8;
+    unpack(packed, b.groups * b.width, panels * kPairs, b.weights + p * kPairs);
+    for (std::int64_t g = 0; g < b.groups; ++g) {
+      const std::int64_t to = (g * panels + p) * kPanel;
+      _mm512_store_ps(b.scales + to, load_scales(a, b.panel + p, b.group + g));
+      const __m512 offset = starts ? offsets(a, b.panel + p, b.group + g) : _mm512_setzero_ps();
+      _mm512_store_ps(b.offsets + to, offset);
+    }
+  }
+}
+
+// A strip of panels with several scales per output.
+void run_grouped(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
+                 std::int64_t row_begin, std::int64_t row_end) {
+  const std::int64_t columns = padded_columns(a);
+  const bool spans = a.group_size > kGroupedColumns;
+  const GroupedFn* tiles =
+      has_offsets(a) ? kGroupedTiles<true>[panels - 1] : kGroupedTiles<false>[panels - 1];
+  GroupedBlock b;
+  b.panel = panel;
+  for (b.column = 0; b.column < columns; b.column += b.groups * b.width) {
+    b.group = b.column / a.group_size;
+    b.groups = spans ? 1 : least(kGroupedColumns / a.group_size, a.groups - b.group);
+    b.width =
+        spans ? least(kGroupedColumns, (b.group + 1) * a.group_size - b.column) : a.group_size;
+    b.first = b.column == 0;
+    b.last = b.column + b.groups * b.width == columns;
+    load_block(a, panels, b);
+    for (std::int64_t row = row_begin; row < row_end; row += kGroupedRows) {
+      tiles[least(kGroupedRows, row_end - row) - 1](a, b, row);
+    }
   }
 }
 
@@ -389,7 +487,9 @@ void quant_matmul_a16_avx512bf16(const QuantMatmulArgs& a, std::int64_t row_begi
     return;
   }
   for (std::int64_t panel = panel_begin; panel < panel_end; panel += kStrip) {
-    run_strip(a, panel, least(kStrip, panel_end - panel), row_begin, row_end);
+    const std::int64_t panels = least(kStrip, panel_end - panel);
+    const auto run = a.groups == 1 ? run_single : run_grouped;
+    run(a, panel, panels, row_begin, row_end);
   }
 }
 

@@ -17,10 +17,16 @@ constexpr std::int64_t kPanel = 16;
 // in is the same instruction.
 constexpr __mmask16 kAll = 0xffff;
 constexpr std::int64_t kVector = 64;
-constexpr std::int64_t kStreamRows = 4;
-constexpr std::int64_t kStrip = 4;
-constexpr std::int64_t kBlockColumns = 512;  // times 4 panels of 16 outputs: 32 KiB of L1
 constexpr std::int64_t kPrefetchBytes = 4096;
+constexpr std::int64_t kStreamRows = 4;
+// Panels of a register tile, and its rows when outputs have one scale or several.
+constexpr std::int64_t kStrip = 4;
+constexpr std::int64_t kSingleRows = 6;
+constexpr std::int64_t kGroupedRows = 3;
+// Columns of a block. A tile of 6 rows reads weights slowly enough to have them in L2; one of 3
+// rows does not, its block of 4 panels (32 KiB) belongs in L1.
+constexpr std::int64_t kSingleColumns = 2048;
+constexpr std::int64_t kGroupedColumns = 512;
 
 std::int64_t padded_columns(const QuantMatmulArgs& a) {
   return a.group_size * a.groups;
@@ -35,6 +41,19 @@ __m512i broadcast_quad(const std::int8_t* x) {
   int quad = 0;
   std::memcpy(&quad, x, sizeof quad);
   return _mm512_set1_epi32(quad);
+}
+
+// sum += u * x: 4 products per lane, u unsigned, x signed. Not the intrinsic, with which GCC 12
+// copies every sum before and after.
+void add_dot(__m512i& sum, __m512i u, __m512i x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u), "v"(x));
+}
+
+// Loads a vector into a register for good: GCC 12 would rather load it again at each use.
+__m512i load_once(const void* p) {
+  __m512i v = _mm512_loadu_si512(p);
+  asm("" : "+v"(v));
+  return v;
 }
 
 // Outputs of `panel` that exist.
@@ -96,21 +115,25 @@ void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel
   __m512 sum[R] = {};
   for (std::int64_t g = 0; g < a.groups; ++g) {
     __m512i dot[R][kSteps][2];
+#pragma GCC unroll 8
     for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
       for (unsigned s = 0; s < kSteps; ++s) dot[r][s][0] = dot[r][s][1] = _mm512_setzero_si512();
       dot[r][0][0] = start(a, panel, row + r, g);
     }
     std::int64_t i = 0;
     for (; i + kSteps <= steps; i += kSteps) {
+#pragma GCC unroll 8
       for (unsigned s = 0; s < kSteps; ++s) {
         for (std::int64_t b = 0; b < kStepBytes; b += kVector) {
           _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + b, _MM_HINT_T0);
         }
         const Quads q = load_quads<kBits>(w);
+#pragma GCC unroll 8
         for (unsigned r = 0; r < R; ++r) {
           const std::int8_t* xr = x + r * columns;
-          dot[r][s][0] = _mm512_dpbusd_epi32(dot[r][s][0], q.first, broadcast_quad(xr));
-          dot[r][s][1] = _mm512_dpbusd_epi32(dot[r][s][1], q.second, broadcast_quad(xr + 4));
+          add_dot(dot[r][s][0], q.first, broadcast_quad(xr));
+          add_dot(dot[r][s][1], q.second, broadcast_quad(xr + 4));
         }
         w += kStepBytes;
         x += 8;
@@ -118,15 +141,17 @@ void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel
     }
     if (kSteps == 2 && i < steps) {
       const Quads q = load_quads<kBits>(w);
+#pragma GCC unroll 8
       for (unsigned r = 0; r < R; ++r) {
         const std::int8_t* xr = x + r * columns;
-        dot[r][0][0] = _mm512_dpbusd_epi32(dot[r][0][0], q.first, broadcast_quad(xr));
-        dot[r][0][1] = _mm512_dpbusd_epi32(dot[r][0][1], q.second, broadcast_quad(xr + 4));
+        add_dot(dot[r][0][0], q.first, broadcast_quad(xr));
+        add_dot(dot[r][0][1], q.second, broadcast_quad(xr + 4));
       }
       w += kStepBytes;
       x += 8;
     }
     const __m512 scales = load_scales(a, panel, g);
+#pragma GCC unroll 8
     for (unsigned r = 0; r < R; ++r) {
       __m512i total = _mm512_add_epi32(dot[r][0][0], dot[r][0][1]);
       if constexpr (kSteps == 2) {
@@ -135,6 +160,7 @@ void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel
       sum[r] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(kAll, total), scales, sum[r]);
     }
   }
+#pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) finish(a, row + r, panel, sum[r]);
 }
 
@@ -163,61 +189,153 @@ void stream(const QuantMatmulArgs& a, std::int64_t row_begin, std::int64_t row_e
 
 // ---- Many rows.
 
-// A block of columns of up to kStrip panels as unsigned bytes, [panel][quad][64].
-struct Block {
+std::int64_t packed_stride(const QuantMatmulArgs& a) {
+  return padded_columns(a) * kPanel * a.bits / 8;
+}
+
+// Writes columns of a panel as unsigned bytes, quads `stride` bytes apart.
+void unpack(int bits, const std::uint8_t* packed, std::int64_t columns, std::int64_t stride,
+            std::uint8_t* bytes) {
+  for (std::int64_t k = 0; k < columns; k += 8) {
+    const Quads q = bits == 4 ? load_quads<4>(packed) : load_quads<8>(packed);
+    _mm512_store_si512(bytes, q.first);
+    _mm512_store_si512(bytes + stride, q.second);
+    packed += bits == 4 ? kVector : 2 * kVector;
+    bytes += 2 * stride;
+  }
+}
+
+// Columns of up to kStrip panels whose outputs have one scale each, as unsigned bytes
+// [panel][quad][64].
+struct SingleBlock {
   const std::uint8_t* weights;
   std::int64_t panel_stride;  // bytes
   std::int64_t panel;         // first panel
   std::int64_t column;        // first column
-  std::int64_t quads;         // of one group, or of the block when a group spans blocks
-  std::int64_t group, groups;
+  std::int64_t quads;
   bool first, last;  // of the columns
 };
 
+// R rows of a block; between blocks the integer sums wait in y.
 template <unsigned R, unsigned P>
-void multiply(const Block& b, const std::uint8_t* w, const std::int8_t* x, std::int64_t ldx,
-              __m512i (&dot)[R][P]) {
+void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t row) {
+  const std::int64_t ldx = padded_columns(a);
+  float* y = a.y + row * a.ldy + b.panel * kPanel;
+  __m512i dot[R][P];
+#pragma GCC unroll 8
+  for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) {
+      const std::int64_t panel = b.panel + p;
+      dot[r][p] = b.first
+                      ? start(a, panel, row + r, 0)
+                      : _mm512_maskz_loadu_epi32(output_mask(a, panel), y + r * a.ldy + p * kPanel);
+    }
+  }
+  const std::uint8_t* w = b.weights;
+  const std::int8_t* x = a.x8 + row * ldx + b.column;
   for (std::int64_t i = 0; i < b.quads; ++i) {
     __m512i u[P];
-    for (unsigned p = 0; p < P; ++p)
-      u[p] = _mm512_loadu_si512(w + i * kVector + p * b.panel_stride);
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) u[p] = load_once(w + p * b.panel_stride);
+#pragma GCC unroll 8
     for (unsigned r = 0; r < R; ++r) {
-      const __m512i v = broadcast_quad(x + i * 4 + r * ldx);
-      for (unsigned p = 0; p < P; ++p) dot[r][p] = _mm512_dpbusd_epi32(dot[r][p], u[p], v);
+      const __m512i v = broadcast_quad(x + r * ldx);
+#pragma GCC unroll 8
+      for (unsigned p = 0; p < P; ++p) add_dot(dot[r][p], u[p], v);
+    }
+    w += kVector;
+    x += 4;
+  }
+#pragma GCC unroll 8
+  for (unsigned p = 0; p < P; ++p) {
+    const __m512 scales = load_scales(a, b.panel + p, 0);
+#pragma GCC unroll 8
+    for (unsigned r = 0; r < R; ++r) {
+      if (b.last) {
+        const __m512 value = _mm512_maskz_cvtepi32_ps(kAll, dot[r][p]);
+        finish(a, row + r, b.panel + p, _mm512_fmadd_ps(value, scales, _mm512_setzero_ps()));
+      } else {
+        _mm512_mask_storeu_epi32(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p),
+                                 dot[r][p]);
+      }
     }
   }
 }
 
-// R rows of a block of whole groups; between blocks the float sums wait in y.
-template <unsigned R, unsigned P>
-void grouped_tile(const QuantMatmulArgs& a, const Block& b, std::int64_t row) {
+// Whole groups of up to kStrip panels, laid out in the order a tile reads them, so that its loop
+// over groups needs few addresses.
+struct GroupedBlock {
+  alignas(64) std::uint8_t weights[kStrip * kPanel * kGroupedColumns];  // [group][quad][panel][64]
+  alignas(64) float scales[kStrip * kPanel * kGroupedColumns / 8];      // [group][panel][16]
+  alignas(
+      64) std::int32_t zeros[kStrip * kPanel * kGroupedColumns / 8];  // likewise, if not symmetric
+  std::int64_t panel;                                                 // first panel
+  std::int64_t column;                                                // first column
+  std::int64_t group, groups;
+  bool first, last;  // of the columns
+};
+
+// R rows of a block; between blocks the float sums wait in y.
+template <unsigned R, unsigned P, bool kSymmetric>
+void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t row) {
   const std::int64_t ldx = padded_columns(a);
-  const std::int8_t* x = a.x8 + row * ldx + b.column;
-  const std::uint8_t* w = b.weights;
   float* y = a.y + row * a.ldy + b.panel * kPanel;
   __m512 sum[R][P];
+#pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
     for (unsigned p = 0; p < P; ++p) {
       const __mmask16 mask = b.first ? __mmask16{0} : output_mask(a, b.panel + p);
       sum[r][p] = _mm512_maskz_loadu_ps(mask, y + r * a.ldy + p * kPanel);
     }
   }
-  for (std::int64_t g = b.group; g < b.group + b.groups; ++g) {
+  const std::int8_t* x = a.x8 + row * ldx + b.column;
+  const std::int32_t* xsum = a.sums8 + row * a.groups + b.group;
+  const std::uint8_t* w = b.weights;
+  const float* s = b.scales;
+  const std::int32_t* z = b.zeros;
+  const int negative_zero = -a.symmetric_zero;
+  for (std::int64_t g = 0; g < b.groups; ++g) {
     __m512i dot[R][P];
+#pragma GCC unroll 8
     for (unsigned r = 0; r < R; ++r) {
-      for (unsigned p = 0; p < P; ++p) dot[r][p] = start(a, b.panel + p, row + r, g);
-    }
-    multiply(b, w, x, ldx, dot);
-    w += b.quads * kVector;
-    x += b.quads * 4;
-    for (unsigned p = 0; p < P; ++p) {
-      const __m512 scales = load_scales(a, b.panel + p, g);
-      for (unsigned r = 0; r < R; ++r) {
-        sum[r][p] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(kAll, dot[r][p]), scales, sum[r][p]);
+      const int sum_x = xsum[r * a.groups + g];
+      const __m512i start_x = _mm512_set1_epi32(kSymmetric ? negative_zero * sum_x : -sum_x);
+#pragma GCC unroll 8
+      for (unsigned p = 0; p < P; ++p) {
+        dot[r][p] =
+            kSymmetric ? start_x : _mm512_mullo_epi32(_mm512_load_si512(z + p * kPanel), start_x);
       }
     }
+    for (const std::uint8_t* end = w + a.group_size / 4 * P * kVector; w != end;) {
+      __m512i u[P];
+#pragma GCC unroll 8
+      for (unsigned p = 0; p < P; ++p) u[p] = load_once(w + p * kVector);
+#pragma GCC unroll 8
+      for (unsigned r = 0; r < R; ++r) {
+        const __m512i v = broadcast_quad(x + r * ldx);
+#pragma GCC unroll 8
+        for (unsigned p = 0; p < P; ++p) add_dot(dot[r][p], u[p], v);
+      }
+      w += P * kVector;
+      x += 4;
+    }
+#pragma GCC unroll 8
+    for (unsigned p = 0; p < P; ++p) {
+      const __m512 scales = _mm512_load_ps(s + p * kPanel);
+#pragma GCC unroll 8
+      for (unsigned r = 0; r < R; ++r) {
+        const __m512 value = _mm512_maskz_cvtepi32_ps(kAll, dot[r][p]);
+        sum[r][p] = _mm512_fmadd_ps(value, scales, sum[r][p]);
+      }
+    }
+    s += P * kPanel;
+    z += P * kPanel;
   }
+#pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
+#pragma GCC unroll 8
     for (unsigned p = 0; p < P; ++p) {
       if (b.last) {
         finish(a, row + r, b.panel + p, sum[r][p]);
@@ -228,46 +346,11 @@ void grouped_tile(const QuantMatmulArgs& a, const Block& b, std::int64_t row) {
   }
 }
 
-// R rows of a block when each output has one scale; between blocks the integer sums wait in y.
-template <unsigned R, unsigned P>
-void single_tile(const QuantMatmulArgs& a, const Block& b, std::int64_t row) {
-  const std::int64_t ldx = padded_columns(a);
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
-  __m512i dot[R][P];
-  for (unsigned r = 0; r < R; ++r) {
-    for (unsigned p = 0; p < P; ++p) {
-      const std::int64_t panel = b.panel + p;
-      dot[r][p] = b.first
-                      ? start(a, panel, row + r, 0)
-                      : _mm512_maskz_loadu_epi32(output_mask(a, panel), y + r * a.ldy + p * kPanel);
-    }
-  }
-  multiply(b, b.weights, a.x8 + row * ldx + b.column, ldx, dot);
-  for (unsigned p = 0; p < P; ++p) {
-    const __m512 scales = load_scales(a, b.panel + p, 0);
-    for (unsigned r = 0; r < R; ++r) {
-      if (b.last) {
-        const __m512 product =
-            _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(kAll, dot[r][p]), scales, _mm512_setzero_ps());
-        finish(a, row + r, b.panel + p, product);
-      } else {
-        _mm512_mask_storeu_epi32(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p),
-                                 dot[r][p]);
-      }
-    }
-  }
-}
+using SingleFn = void (*)(const QuantMatmulArgs&, const SingleBlock&, std::int64_t);
+using GroupedFn = void (*)(const QuantMatmulArgs&, const GroupedBlock&, std::int64_t);
 
-using TileFn = void (*)(const QuantMatmulArgs&, const Block&, std::int64_t);
-constexpr std::int64_t kGroupedRows = 3;
-constexpr std::int64_t kSingleRows = 6;
 // [panels - 1][rows - 1].
-constexpr TileFn kGroupedTiles[kStrip][kGroupedRows] = {
-    {grouped_tile<1, 1>, grouped_tile<2, 1>, grouped_tile<3, 1>},
-    {grouped_tile<1, 2>, grouped_tile<2, 2>, grouped_tile<3, 2>},
-    {grouped_tile<1, 3>, grouped_tile<2, 3>, grouped_tile<3, 3>},
-    {grouped_tile<1, 4>, grouped_tile<2, 4>, grouped_tile<3, 4>}};
-constexpr TileFn kSingleTiles[kStrip][kSingleRows] = {
+constexpr SingleFn kSingleTiles[kStrip][kSingleRows] = {
     {single_tile<1, 1>, single_tile<2, 1>, single_tile<3, 1>, single_tile<4, 1>, single_tile<5, 1>,
      single_tile<6, 1>},
     {single_tile<1, 2>, single_tile<2, 2>, single_tile<3, 2>, single_tile<4, 2>, single_tile<5, 2>,
@@ -276,55 +359,81 @@ constexpr TileFn kSingleTiles[kStrip][kSingleRows] = {
      single_tile<6, 3>},
     {single_tile<1, 4>, single_tile<2, 4>, single_tile<3, 4>, single_tile<4, 4>, single_tile<5, 4>,
      single_tile<6, 4>}};
+// [symmetric][panels - 1][rows - 1].
+template <bool kSymmetric>
+constexpr GroupedFn kGroupedTiles[kStrip][kGroupedRows] = {
+    {grouped_tile<1, 1, kSymmetric>, grouped_tile<2, 1, kSymmetric>,
+     grouped_tile<3, 1, kSymmetric>},
+    {grouped_tile<1, 2, kSymmetric>, grouped_tile<2, 2, kSymmetric>,
+     grouped_tile<3, 2, kSymmetric>},
+    {grouped_tile<1, 3, kSymmetric>, grouped_tile<2, 3, kSymmetric>,
+     grouped_tile<3, 3, kSymmetric>},
+    {grouped_tile<1, 4, kSymmetric>, grouped_tile<2, 4, kSymmetric>,
+     grouped_tile<3, 4, kSymmetric>}};
 
-void unpack_nibbles(const std::uint8_t* packed, std::int64_t columns, std::uint8_t* bytes) {
-  for (std::int64_t i = 0; i < columns / 8; ++i) {
-    const Quads q = split_nibbles(_mm512_loadu_si512(packed + i * kVector));
-    _mm512_store_si512(bytes + i * 2 * kVector, q.first);
-    _mm512_store_si512(bytes + (i * 2 + 1) * kVector, q.second);
-  }
-}
-
-// All rows of one block of `columns` columns of `panels` panels.
-void run_block(const QuantMatmulArgs& a, Block b, std::int64_t panels, std::int64_t columns,
-               std::int64_t row_begin, std::int64_t row_end) {
-  alignas(64) std::uint8_t scratch[kStrip * kPanel * kBlockColumns];
-  const std::int64_t packed_stride = padded_columns(a) * kPanel * a.bits / 8;
-  const std::uint8_t* packed = a.data + b.panel * packed_stride + b.column * kPanel * a.bits / 8;
-  if (a.bits == 4) {
-    b.weights = scratch;
-    b.panel_stride = columns * kPanel;
-    for (std::int64_t p = 0; p < panels; ++p) {
-      unpack_nibbles(packed + p * packed_stride, columns, scratch + p * b.panel_stride);
-    }
-  } else {
-    b.weights = packed;
-    b.panel_stride = packed_stride;
-  }
-  const bool single = a.groups == 1;
-  const std::int64_t tile_rows = single ? kSingleRows : kGroupedRows;
-  const TileFn* tiles = single ? kSingleTiles[panels - 1] : kGroupedTiles[panels - 1];
-  for (std::int64_t row = row_begin; row < row_end; row += tile_rows) {
-    tiles[least(tile_rows, row_end - row) - 1](a, b, row);
-  }
-}
-
-void run_strip(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
-               std::int64_t row_begin, std::int64_t row_end) {
+// A strip of panels with one scale per output. Bytes are read where they are, nibbles unpacked
+// first.
+void run_single(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
+                std::int64_t row_begin, std::int64_t row_end) {
+  alignas(64) std::uint8_t scratch[kStrip * kPanel * kSingleColumns];
   const std::int64_t columns = padded_columns(a);
-  const bool single = a.groups == 1;
-  const std::int64_t step = single ? kBlockColumns : kBlockColumns / a.group_size * a.group_size;
-  for (std::int64_t column = 0; column < columns; column += step) {
-    const std::int64_t width = least(step, columns - column);
-    Block b{};
-    b.panel = panel;
-    b.column = column;
-    b.quads = (single ? width : a.group_size) / 4;
-    b.group = single ? 0 : column / a.group_size;
-    b.groups = single ? 1 : width / a.group_size;
-    b.first = column == 0;
-    b.last = column + width == columns;
-    run_block(a, b, panels, width, row_begin, row_end);
+  SingleBlock b{};
+  b.panel = panel;
+  for (; b.column < columns; b.column += b.quads * 4) {
+    const std::int64_t width = least(kSingleColumns, columns - b.column);
+    b.quads = width / 4;
+    b.first = b.column == 0;
+    b.last = b.column + width == columns;
+    b.weights = a.data + panel * packed_stride(a) + b.column * kPanel * a.bits / 8;
+    b.panel_stride = packed_stride(a);
+    if (a.bits == 4) {
+      for (std::int64_t p = 0; p < panels; ++p) {
+        unpack(4, b.weights + p * b.panel_stride, width, kVector, scratch + p * width * kPanel);
+      }
+      b.weights = scratch;
+      b.panel_stride = width * kPanel;
+    }
+    for (std::int64_t row = row_begin; row < row_end; row += kSingleRows) {
+      kSingleTiles[panels - 1][least(kSingleRows, row_end - row) - 1](a, b, row);
+    }
+  }
+}
+
+// Fills a block with b.groups groups of `panels` panels.
+void load_block(const QuantMatmulArgs& a, std::int64_t panels, GroupedBlock& b) {
+  const std::int64_t stride = panels * kVector;
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const std::uint8_t* packed =
+        a.data + (b.panel + p) * packed_stride(a) + b.column * kPanel * a.bits / 8;
+    unpack(a.bits, packed, b.groups * a.group_size, stride, b.weights + p * kVector);
+    for (std::int64_t g = 0; g < b.groups; ++g) {
+      const std::int64_t from = ((b.panel + p) * a.groups + b.group + g) * kPanel;
+      const std::int64_t to = (g * panels + p) * kPanel;
+      _mm512_store_ps(b.scales + to, _mm512_loadu_ps(a.scales + from));
+      if (a.zeros != nullptr) {
+        const auto* z = reinterpret_cast<const __m128i*>(a.zeros + from);
+        _mm512_store_si512(b.zeros + to, _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(z)));
+      }
+    }
+  }
+}
+
+// A strip of panels with groups of at most kGroupedColumns.
+void run_grouped(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
+                 std::int64_t row_begin, std::int64_t row_end) {
+  GroupedBlock b;
+  b.panel = panel;
+  for (b.group = 0; b.group < a.groups; b.group += b.groups) {
+    b.groups = least(kGroupedColumns / a.group_size, a.groups - b.group);
+    b.column = b.group * a.group_size;
+    b.first = b.group == 0;
+    b.last = b.group + b.groups == a.groups;
+    load_block(a, panels, b);
+    const GroupedFn* tiles =
+        a.zeros == nullptr ? kGroupedTiles<true>[panels - 1] : kGroupedTiles<false>[panels - 1];
+    for (std::int64_t row = row_begin; row < row_end; row += kGroupedRows) {
+      tiles[least(kGroupedRows, row_end - row) - 1](a, b, row);
+    }
   }
 }
 
@@ -334,7 +443,7 @@ void quant_matmul_a8_avx512vnni(const QuantMatmulArgs& a, std::int64_t row_begin
                                 std::int64_t row_end, std::int64_t panel_begin,
                                 std::int64_t panel_end) noexcept {
   // Several groups that each exceed a block do not fit the tiles' scheme; they are rare.
-  const bool huge_groups = a.groups > 1 && a.group_size > kBlockColumns;
+  const bool huge_groups = a.groups > 1 && a.group_size > kGroupedColumns;
   if (a.rows <= kStreamRows || huge_groups) {
     if (a.bits == 4) {
       stream<4>(a, row_begin, row_end, panel_begin, panel_end);
@@ -344,7 +453,9 @@ void quant_matmul_a8_avx512vnni(const QuantMatmulArgs& a, std::int64_t row_begin
     return;
   }
   for (std::int64_t panel = panel_begin; panel < panel_end; panel += kStrip) {
-    run_strip(a, panel, least(kStrip, panel_end - panel), row_begin, row_end);
+    const std::int64_t panels = least(kStrip, panel_end - panel);
+    const auto run = a.groups == 1 ? run_single : run_grouped;
+    run(a, panel, panels, row_begin, row_end);
   }
 }
 
