@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "base/error.h"
 #include "formats/printable.h"
@@ -10,7 +11,7 @@ namespace aquatint {
 namespace {
 
 bool is_packed(const ModuleScheme& scheme) {
-  return scheme.activations == ActivationScheme::kFloat;
+  return module_format(scheme) == std::string_view("pack-quantized");
 }
 
 Shape scale_shape(const WeightScheme& scheme, std::int64_t rows, std::int64_t columns) {

@@ -17,10 +17,17 @@
 
 namespace aquatint {
 
-// How one module (a linear layer or an embedding) is quantized.
+// How a file holds the integers of a weight: one int8 each (int-quantized), or packed in int32
+// words (pack-quantized). kInferred is what compressed-tensors assumes when nothing is said:
+// int-quantized with quantized activations, else pack-quantized. Embeddings should be kInts:
+// transformers cannot load packed ones.
+enum class WeightLayout { kInferred, kInts, kPacked };
+
+// How one module (a linear layer or an embedding) is quantized and stored.
 struct ModuleScheme {
   WeightScheme weights;
   ActivationScheme activations = ActivationScheme::kFloat;
+  WeightLayout layout = WeightLayout::kInferred;
   bool operator==(const ModuleScheme&) const = default;
 };
 
@@ -45,8 +52,7 @@ class QuantizationConfig {
   std::shared_ptr<const Rules> rules_;
 };
 
-// The file format of one module: "int-quantized" when its activations are quantized, else
-// "pack-quantized". It is what compressed-tensors infers, too.
+// The format of one module's tensors: "int-quantized" or "pack-quantized".
 const char* module_format(const ModuleScheme& scheme);
 
 // The quantization_config object for a model whose modules are quantized as listed; `ignored` are

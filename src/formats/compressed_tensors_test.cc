@@ -229,6 +229,16 @@ TEST(CompressedTensors, ReadsEitherFormatWhateverTheSchemeSays) {
   }
 }
 
+TEST(CompressedTensors, StoresEmbeddingsAsAskedFor) {
+  const WeightScheme weights{8, true, Granularity::kRow, 0};
+  const auto first = [&](WeightLayout layout, ActivationScheme activations) {
+    return compressed_tensor_infos("m", {weights, activations, layout}, 3, 8, DType::kF32)[0].name;
+  };
+  EXPECT_EQ(first(WeightLayout::kInferred, ActivationScheme::kFloat), "m.weight_packed");
+  EXPECT_EQ(first(WeightLayout::kInts, ActivationScheme::kFloat), "m.weight");
+  EXPECT_EQ(first(WeightLayout::kPacked, ActivationScheme::kInt8Dynamic), "m.weight_packed");
+}
+
 TEST(CompressedTensors, RefusesScalesThatWouldChange) {
   std::mt19937 random(5);
   const ModuleScheme scheme{{8, true, Granularity::kRow, 0}, ActivationScheme::kFloat};

@@ -117,8 +117,19 @@ ActivationScheme parse_activations(const Config& group) {
   return ActivationScheme::kInt8Dynamic;
 }
 
+// The group's own format, else the checkpoint's. kInferred if it is what would be inferred anyway.
+WeightLayout parse_layout(const Config& group, const std::string& top_format,
+                          ActivationScheme activations) {
+  const std::string format = group.get_string("format", top_format);
+  const bool packed = format == "pack-quantized";
+  const bool ints = format == "int-quantized" || format == "naive-quantized";
+  const bool inferred_packed = activations == ActivationScheme::kFloat;
+  if ((!packed && !ints) || packed == inferred_packed) return WeightLayout::kInferred;
+  return packed ? WeightLayout::kPacked : WeightLayout::kInts;
+}
+
 // Nothing for a group that quantizes nothing.
-std::optional<ModuleScheme> parse_group(const Config& group) {
+std::optional<ModuleScheme> parse_group(const Config& group, const std::string& top_format) {
   reject_unknown_keys(group,
                       {"targets", "weights", "input_activations", "output_activations", "format"});
   require_absent(group, "output_activations", "quantized outputs are not supported");
@@ -132,7 +143,8 @@ std::optional<ModuleScheme> parse_group(const Config& group) {
     }
     return std::nullopt;
   }
-  return ModuleScheme{parse_weights(group.child("weights")), activations};
+  return ModuleScheme{parse_weights(group.child("weights")), activations,
+                      parse_layout(group, top_format, activations)};
 }
 
 // What would change the results if it were ignored.
@@ -187,7 +199,7 @@ std::optional<QuantizationConfig> QuantizationConfig::from(const Config& config)
       groups.raise_unsupported(name, "named presets are not supported");
     }
     const Config group = groups.child(name);
-    const std::optional<ModuleScheme> scheme = parse_group(group);
+    const std::optional<ModuleScheme> scheme = parse_group(group, top.get_string("format", ""));
     for (const std::string& target : group.get_strings("targets")) {
       const auto [known, added] = targets.emplace(target, scheme);
       if (!added && known->second != scheme) {

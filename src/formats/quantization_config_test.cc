@@ -17,6 +17,8 @@ const ModuleScheme kW8A8{{8, true, Granularity::kRow, 0}, ActivationScheme::kInt
 const ModuleScheme kW4A8{{4, true, Granularity::kGroup, 128}, ActivationScheme::kInt8Dynamic};
 const ModuleScheme kW4A16{{4, true, Granularity::kGroup, 128}, ActivationScheme::kFloat};
 const ModuleScheme kW4Asym{{4, false, Granularity::kGroup, 32}, ActivationScheme::kFloat};
+const ModuleScheme kW8Embedding{
+    {8, true, Granularity::kRow, 0}, ActivationScheme::kFloat, WeightLayout::kInts};
 const ModuleScheme kW8Tensor{{8, true, Granularity::kTensor, 0}, ActivationScheme::kFloat};
 
 QuantizationConfig read(const nlohmann::json& quantization) {
@@ -235,6 +237,32 @@ TEST(MakeQuantizationConfig, SaysMixedModelsInFewWords) {
                             R"(re:model\.layers\.(0|4|8)\.attn\.o_proj$)"}));
   EXPECT_EQ(groups["group_2"]["targets"], nlohmann::json({"model.embeddings"}));
   expect_round_trip(modules, ignored);
+}
+
+TEST(MakeQuantizationConfig, GivesLayoutsThatAreNotInferred) {
+  // A model of one format needs the group's format all the same.
+  const Modules same = {{"a", kLinear, kW8A8}, {"model.embeddings", kEmbedding, kW8Embedding}};
+  const nlohmann::json json = make_quantization_config(same, {});
+  EXPECT_EQ(json["format"], "int-quantized");
+  EXPECT_EQ(json["config_groups"]["group_0"]["targets"], nlohmann::json({"model.embeddings"}));
+  EXPECT_EQ(json["config_groups"]["group_0"]["format"], "int-quantized");
+  expect_round_trip(same, {});
+  const Modules mixed = {{"a", kLinear, kW4A16}, {"model.embeddings", kEmbedding, kW8Embedding}};
+  EXPECT_EQ(make_quantization_config(mixed, {})["format"], "mixed-precision");
+  expect_round_trip(mixed, {});
+}
+
+TEST(QuantizationConfig, TakesTheLayoutOfTheGroupElseOfTheCheckpoint) {
+  nlohmann::json json = good();
+  const auto layout = [&] { return read(json).scheme_of("x", kLinear)->layout; };
+  EXPECT_EQ(layout(), WeightLayout::kInferred);
+  json["format"] = "naive-quantized";
+  EXPECT_EQ(layout(), WeightLayout::kInts);
+  json["config_groups"]["group_0"]["format"] = "pack-quantized";
+  EXPECT_EQ(layout(), WeightLayout::kInferred);
+  json["format"] = "mixed-precision";
+  json["config_groups"]["group_0"].erase("format");
+  EXPECT_EQ(layout(), WeightLayout::kInferred);
 }
 
 TEST(MakeQuantizationConfig, RoundTripsAwkwardNames) {

@@ -148,7 +148,10 @@ std::vector<Group> group_by_scheme(
 }  // namespace
 
 const char* module_format(const ModuleScheme& scheme) {
-  return scheme.activations == ActivationScheme::kFloat ? "pack-quantized" : "int-quantized";
+  const bool packed = scheme.layout == WeightLayout::kInferred
+                          ? scheme.activations == ActivationScheme::kFloat
+                          : scheme.layout == WeightLayout::kPacked;
+  return packed ? "pack-quantized" : "int-quantized";
 }
 
 nlohmann::json make_quantization_config(
@@ -161,7 +164,11 @@ nlohmann::json make_quantization_config(
 
   const std::vector<Group> groups = group_by_scheme(modules);
   std::set<std::string> formats;
-  for (const Group& group : groups) formats.insert(module_format(group.scheme));
+  bool inferred = true;
+  for (const Group& group : groups) {
+    formats.insert(module_format(group.scheme));
+    inferred = inferred && group.scheme.layout == WeightLayout::kInferred;
+  }
 
   nlohmann::json config_groups = nlohmann::json::object();
   for (std::size_t i = 0; i < groups.size(); ++i) {
@@ -180,7 +187,7 @@ nlohmann::json make_quantization_config(
             {"input_activations", activations_json(group.scheme.activations)},
             {"output_activations", nullptr}};
     // Only where it says something new: releases before this key refuse it.
-    if (formats.size() > 1) json["format"] = module_format(group.scheme);
+    if (formats.size() > 1 || !inferred) json["format"] = module_format(group.scheme);
   }
   return {{"quant_method", "compressed-tensors"},
           {"format", formats.size() > 1 ? "mixed-precision" : *formats.begin()},
