@@ -59,7 +59,7 @@ struct ChunkSpace {
 
   int64_t ld, dk_rows, panels, end;
   float *state, *decay, *q_raw, *q_block, *q_chunk, *k_raw, *k_block, *k_scaled, *before, *block;
-  float *scores, *v_panel;
+  float *scores, *values;
 
   // With base == nullptr only `end`, the number of floats, means something.
   ChunkSpace(const HeadTask& task, float* base) {
@@ -83,7 +83,7 @@ struct ChunkSpace {
     before = take(ld);                                   // e^{G} up to the current block
     block = take(ld);                                    // e^{G} of the current block
     scores = take(task.group * kTokens * kScoreStride);  // A, lower triangle
-    v_panel = take(kTokens * kCols);
+    values = take(panels * kTokens * kCols);             // [panels, kTokens, kCols]
   }
 };
 
@@ -253,42 +253,13 @@ template <typename V>
   if (n > V::kWidth) store_upto<V>(to + V::kWidth, x[1], n - V::kWidth);
 }
 
-// Asks for what comes after block n of panel p: the same rows of v in the next panel (of the next
-// chunk after the last), and a share of the next chunk's queries, keys and gates. Rows lie too far
-// apart for the hardware to foresee. (Inlined by force: GCC drops calls of a function that does
-// nothing but prefetch.)
-template <typename V>
-[[gnu::always_inline]] inline void prefetch_ahead(const HeadTask& task, int64_t panels,
-                                                  int64_t first, int64_t n, int64_t p) {
-  using Space = ChunkSpace<V>;
-  constexpr int64_t kLine = 16;  // floats
-  const bool wrap = p + 1 == panels;
-  const int64_t row = first + n + (wrap ? Space::kTokens : 0);
-  const float* v = task.v + row * task.v_stride + (wrap ? 0 : (p + 1) * Space::kCols);
-  for (int64_t r = 0; r < V::kRows && row + r < task.tokens; ++r, v += task.v_stride) {
-    for (int64_t e = 0; e < Space::kCols; e += kLine) __builtin_prefetch(v + e, 0, 2);
-  }
-  const int64_t unit = p * (Space::kTokens / V::kRows) + n / V::kRows;
-  const int64_t units = panels * (Space::kTokens / V::kRows);
-  const int64_t next = first + Space::kTokens;
-  int64_t t = next + unit * Space::kTokens / units;
-  int64_t end = next + (unit + 1) * Space::kTokens / units;
-  for (end = end < task.tokens ? end : task.tokens; t < end; ++t) {
-    for (int64_t d = 0; d < task.dk; d += kLine) {
-      __builtin_prefetch(task.k + t * task.k_stride + d, 0, 2);
-      __builtin_prefetch(task.g + t * task.k_stride + d, 0, 2);
-    }
-    for (int64_t d = 0; d < task.group * task.dk; d += kLine) {
-      __builtin_prefetch(task.q + t * task.q_stride + d, 0, 2);
-    }
-  }
-}
-
 // One panel of columns: outputs of the chunk from the incoming state.
 template <typename V>
 void panel_outputs(const HeadTask& task, const ChunkSpace<V>& space, int64_t first, int64_t tokens,
-                   int64_t p, const float* state) noexcept {
+                   int64_t p) noexcept {
   using Space = ChunkSpace<V>;
+  const float* state = space.state + p * space.dk_rows * Space::kCols;
+  const float* values = space.values + p * Space::kTokens * Space::kCols;
   const int64_t column = p * Space::kCols;
   const int64_t width = task.columns - column;
   for (int64_t c = 0; c < task.group; ++c) {
@@ -297,15 +268,10 @@ void panel_outputs(const HeadTask& task, const ChunkSpace<V>& space, int64_t fir
       const float* scores = space.scores + (c * Space::kTokens + n) * Space::kScoreStride;
       const int64_t depth = tokens < n + V::kRows ? tokens : n + V::kRows;
       float* o = task.o + (first + n) * task.o_stride + c * task.dv + column;
-      if (c == 0) prefetch_ahead<V>(task, space.panels, first, n, p);
-      for (int64_t r = 0; r < depth - n; ++r) {
-        __builtin_prefetch(o + r * task.o_stride, 1, 3);
-        __builtin_prefetch(o + r * task.o_stride + V::kWidth, 1, 3);
-      }
       typename V::Reg acc[V::kRows][2];
       for (auto& row : acc) row[0] = row[1] = V::zero();
       multiply_add<V>(acc, q, space.ld, state, Space::kCols, task.dk);
-      multiply_add<V>(acc, scores, Space::kScoreStride, space.v_panel, Space::kCols, depth);
+      multiply_add<V>(acc, scores, Space::kScoreStride, values, Space::kCols, depth);
       for (int64_t r = 0; r < depth - n; ++r, o += task.o_stride) {
         store_pair<V>(o, acc[r], width);
       }
@@ -314,8 +280,10 @@ void panel_outputs(const HeadTask& task, const ChunkSpace<V>& space, int64_t fir
 }
 
 template <typename V>
-void panel_state(const ChunkSpace<V>& space, int64_t tokens, float* state) noexcept {
+void panel_state(const ChunkSpace<V>& space, int64_t tokens, int64_t p) noexcept {
   using Space = ChunkSpace<V>;
+  float* state = space.state + p * space.dk_rows * Space::kCols;
+  const float* values = space.values + p * Space::kTokens * Space::kCols;
   for (int64_t d = 0; d < space.dk_rows; d += V::kRows) {
     float* rows = state + d * Space::kCols;
     typename V::Reg acc[V::kRows][2];
@@ -324,7 +292,7 @@ void panel_state(const ChunkSpace<V>& space, int64_t tokens, float* state) noexc
       acc[r][0] = V::mul(decay, V::load(rows + r * Space::kCols));
       acc[r][1] = V::mul(decay, V::load(rows + r * Space::kCols + V::kWidth));
     }
-    multiply_add<V>(acc, space.k_scaled + d * Space::kKeyStride, Space::kKeyStride, space.v_panel,
+    multiply_add<V>(acc, space.k_scaled + d * Space::kKeyStride, Space::kKeyStride, values,
                     Space::kCols, tokens);
     for (int64_t r = 0; r < V::kRows; ++r) {
       V::store(rows + r * Space::kCols, acc[r][0]);
@@ -333,25 +301,31 @@ void panel_state(const ChunkSpace<V>& space, int64_t tokens, float* state) noexc
   }
 }
 
+// The chunk's values as panels, row by row: rows lie far apart in memory, panels must not.
+template <typename V>
+void pack_values(const HeadTask& task, const ChunkSpace<V>& space, int64_t first,
+                 int64_t tokens) noexcept {
+  using Space = ChunkSpace<V>;
+  for (int64_t j = 0; j < tokens; ++j) {
+    const float* v = task.v + (first + j) * task.v_stride;
+    float* to = space.values + j * Space::kCols;
+    for (int64_t e = 0; e < space.panels * Space::kCols; e += Space::kCols) {
+      for (int64_t i = e; i < e + Space::kCols; i += V::kWidth) {
+        V::store(to + i - e, i < task.columns ? load_upto<V>(v + i, task.columns - i) : V::zero());
+      }
+      to += Space::kTokens * Space::kCols;
+    }
+  }
+}
+
 template <typename V>
 void run_chunk(const HeadTask& task, const ChunkSpace<V>& space, int64_t first,
                int64_t tokens) noexcept {
-  using Space = ChunkSpace<V>;
   prepare_chunk<V>(task, space, first, tokens);
+  pack_values<V>(task, space, first, tokens);
   for (int64_t p = 0; p < space.panels; ++p) {
-    const int64_t column = p * Space::kCols;
-    const int64_t width = task.columns - column;
-    for (int64_t j = 0; j < tokens; ++j) {
-      const float* v = task.v + (first + j) * task.v_stride + column;
-      float* to = space.v_panel + j * Space::kCols;
-      V::store(to, load_upto<V>(v, width));
-      const auto upper =
-          width > V::kWidth ? load_upto<V>(v + V::kWidth, width - V::kWidth) : V::zero();
-      V::store(to + V::kWidth, upper);
-    }
-    float* state = space.state + p * space.dk_rows * Space::kCols;
-    panel_outputs<V>(task, space, first, tokens, p, state);
-    panel_state<V>(space, tokens, state);
+    panel_outputs<V>(task, space, first, tokens, p);
+    panel_state<V>(space, tokens, p);
   }
 }
 

@@ -1,7 +1,7 @@
 // Internal to kernels/gla: one token at a time, the form for decoding. A token reads and writes the
 // whole state once, and everything else hides behind that traffic: decay, outer product and output
-// are done while a vector of state is in a register. Rows of the state are contiguous, so four rows
-// stream at once.
+// are done while a vector of state is in a register. Rows of the state are contiguous, so eight
+// rows stream at once.
 #pragma once
 
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 namespace aquatint::kernels::gla {
 
-inline constexpr int64_t kRowsAtOnce = 4;
+inline constexpr int64_t kRowsAtOnce = 8;
 
 // One token's operands: decay and scaled queries live in scratch, [dk] and [group, ld].
 struct TokenRow {
@@ -40,6 +40,8 @@ template <typename V, int64_t kRows, bool kPart>
     const auto added = V::mul(V::set(row.k[d + r]), v);
     s[r] = V::fma(load(state), V::set(row.decay[d + r]), added);
     store(state, s[r]);
+    // Hardware stops at the page, and these rows span several: ask for the next ones.
+    __builtin_prefetch(state + kRows * task.state_stride, 1, 3);
     sum = V::fma(V::set(row.q[d + r]), s[r], sum);
   }
   store(row.o + e, sum);

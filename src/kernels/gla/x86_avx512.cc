@@ -13,7 +13,7 @@ namespace {
 
 struct Lanes : Vec {
   static constexpr int64_t kRows = 8;    // x 2 vectors: 16 accumulators cover latency x 2 pipes
-  static constexpr int64_t kChunk = 64;  // tokens
+  static constexpr int64_t kChunk = 32;  // tokens
   static constexpr int64_t kDiagonalSplit = 3;
 };
 
