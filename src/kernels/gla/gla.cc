@@ -22,8 +22,8 @@ using gla::HeadTask;
 using gla::kColumnBlock;
 using gla::Variant;
 
-// Multiply-adds below which a second thread costs more than it brings (about 10 us of work).
-constexpr std::int64_t kWorkPerThread = 128 * 1024;
+// Multiply-adds below which a second thread costs more than it brings (about 5 us of work).
+constexpr std::int64_t kWorkPerThread = 48 * 1024;
 constexpr std::int64_t kLogDecayGrain = 16 * 1024;
 
 struct Tensors {

@@ -35,7 +35,7 @@ const Variant& avx512_variant() noexcept {
   static constexpr Variant kVariant = {{flushed<recurrent_run<Lanes>>, recurrent_scratch<Lanes>},
                                        {flushed<chunked_run<Lanes>>, chunked_scratch<Lanes>},
                                        log_decay_simd<Lanes>,
-                                       8};
+                                       5};
   return kVariant;
 }
 
