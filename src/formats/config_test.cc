@@ -65,7 +65,8 @@ TEST(Config, NamesKeyAndValueInErrors) {
 
 TEST(Config, ReadsLists) {
   const Config c = parse(R"({"one": 5, "two": [5, 6.0], "s": ["a", "b"], "bad": [1, "x"],
-                             "limit": [0.0, Infinity], "o": {"k": 1}, "os": [{"k": 1}, {"k": 2}]})");
+                             "limit": [0.0, Infinity], "o": {"k": 1},
+                             "os": [{"k": 1}, {"k": 2}]})");
   EXPECT_EQ(c.get_ints("one"), (std::vector<std::int64_t>{5}));
   EXPECT_EQ(c.get_ints("two"), (std::vector<std::int64_t>{5, 6}));
   EXPECT_TRUE(c.get_ints("none").empty());

@@ -1,6 +1,7 @@
 #include "formats/partial_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +40,12 @@ PartialFile::PartialFile(std::filesystem::path path, std::uint64_t size, Partial
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | truncate | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (fd_ < 0) raise_errno(path_, "cannot create the file", errno);
   try {
+    // What an interrupted run left may be longer: nothing may follow the end of the new file.
+    struct stat info {};
+    if (::fstat(fd_, &info) == 0 && static_cast<std::uint64_t>(info.st_size) > size &&
+        ::ftruncate(fd_, static_cast<off_t>(size)) != 0) {
+      raise_errno(path_, "cannot shorten the file", errno);
+    }
     reserve(fd_, size, path_);
   } catch (...) {
     close_descriptor();

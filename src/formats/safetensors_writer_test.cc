@@ -116,6 +116,28 @@ TEST(SafetensorsWriter, ReplacesOnlyWhenFinished) {
   EXPECT_EQ(folder.files(), std::vector<std::string>{"m"});
 }
 
+TEST(SafetensorsWriter, ContinuesAnInterruptedFile) {
+  const TempFolder folder;
+  const auto path = folder.path() / "m";
+  const Tensor a = random_tensor({100}, DType::kF32, 1), b = random_tensor({7}, DType::kI8, 2);
+  const std::vector<TensorInfo> infos = {{"a", a.dtype(), a.shape()}, {"b", b.dtype(), b.shape()}};
+  const auto open = [&] { return SafetensorsWriter(path, infos, {{"format", "pt"}}, true); };
+  {
+    SafetensorsWriter writer = open();
+    writer.write("b", b);
+    writer.flush();
+  }
+  EXPECT_EQ(folder.files(), std::vector<std::string>{"m.partial"});
+  std::ofstream(path.string() + ".partial", std::ios::app) << "what another layout left";
+  SafetensorsWriter writer = open();
+  writer.mark_written("b");
+  writer.write("a", a);
+  writer.finish();
+  const SafetensorsSet set = SafetensorsSet::open_file(path);
+  EXPECT_TRUE(same(set.tensor("a"), a));
+  EXPECT_TRUE(same(set.tensor("b"), b));
+}
+
 TEST(SafetensorsWriter, RefusesToFinishWithHoles) {
   const TempFolder folder;
   SafetensorsWriter writer(folder.path() / "m", {{"a", DType::kF32, {2}}});
