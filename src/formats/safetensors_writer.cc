@@ -90,8 +90,7 @@ struct SafetensorsWriter::Impl {
 };
 
 SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<TensorInfo> tensors,
-                                     std::map<std::string, std::string> metadata,
-                                     bool resumable) {
+                                     std::map<std::string, std::string> metadata, bool resumable) {
   sort_by_alignment(tensors);
   const std::string header = make_header(tensors, metadata);
   std::uint64_t size = header.size();

@@ -44,7 +44,7 @@ void Linear::forward(ForwardContext& context, LinearInput& x, float* y, std::int
     const auto rows_bf16 = x.bf16(packed_->group_size, packed_->groups, module_);
     kernels::quant_matmul_a16(rows_bf16, rows, *packed_, bias, y, ldy);
   } else if (dense_->type() == kernels::DenseType::kBF16) {
-    kernels::matmul_bf16(x.bf16(columns_, 1, module_).values, rows, *dense_, bias, y, ldy);
+    kernels::matmul_bf16(x.plain_bf16(module_), rows, *dense_, bias, y, ldy);
   } else {
     kernels::matmul_f32(x.f32(), rows, *dense_, bias, y, ldy);
   }
@@ -58,27 +58,23 @@ void Linear::forward(ForwardContext& context, LinearInput& x, float* y, std::int
 void Linear::forward_simulated(ForwardContext& context, LinearInput& x, float* y,
                                std::int64_t ldy) const {
   const std::int64_t rows = x.rows(), columns = columns_;
-  const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  const std::int64_t padded = (columns + 7) / 8 * 8;
   // Forms cached in x outlive this call, so they are made before the scope opens.
-  if (activations_ == ActivationScheme::kInt8Dynamic) {
-    const auto q = x.int8(columns, 1, module_);
-    const Workspace::Scope scope(context.workspace);
-    float* grid = context.workspace.take<float>(rows * columns);
-    parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin * columns; i < end * columns; ++i) {
-        grid[i] = static_cast<float>(q.values[i]) * q.scales[i / columns];
+  const bool int8 = activations_ == ActivationScheme::kInt8Dynamic;
+  const kernels::Int8Rows q = int8 ? x.int8(padded, 1, module_) : kernels::Int8Rows{};
+  const std::uint16_t* rounded = int8 ? nullptr : x.plain_bf16(module_);
+  const Workspace::Scope scope(context.workspace);
+  float* grid = context.workspace.take<float>(rows * columns);
+  parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t m = begin; m < end; ++m) {
+      for (std::int64_t k = 0; k < columns; ++k) {
+        grid[m * columns + k] =
+            int8 ? static_cast<float>(q.values[m * padded + k]) * q.scales[m]
+                 : bf16_to_f32(rounded[m * columns + k]);
       }
-    });
-    kernels::matmul_f32(grid, rows, *dense_, bias, y, ldy);
-  } else {
-    const auto q = x.bf16(columns, 1, module_);
-    const Workspace::Scope scope(context.workspace);
-    float* grid = context.workspace.take<float>(rows * columns);
-    parallel_for(rows * columns, 4096, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) grid[i] = bf16_to_f32(q.values[i]);
-    });
-    kernels::matmul_f32(grid, rows, *dense_, bias, y, ldy);
-  }
+    }
+  });
+  kernels::matmul_f32(grid, rows, *dense_, bias_.defined() ? bias_.data<float>() : nullptr, y, ldy);
 }
 
 }  // namespace aquatint

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/quantize_rows/quantize_rows.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/round_bf16/round_bf16.h"
 
 namespace aquatint {
 namespace {
@@ -93,6 +94,15 @@ kernels::Bf16Rows LinearInput::bf16(std::int64_t group_size, std::int64_t groups
   }
   bf16_.push_back({group_size, groups, {values, sums}});
   return bf16_.back().rows;
+}
+
+const std::uint16_t* LinearInput::plain_bf16(const std::string& consumer) {
+  if (plain_bf16_ == nullptr) {
+    auto* values = context_->workspace.take<std::uint16_t>(rows_ * columns_);
+    if (!kernels::round_bf16(f32(), rows_ * columns_, values)) raise_not_finite(consumer);
+    plain_bf16_ = values;
+  }
+  return plain_bf16_;
 }
 
 }  // namespace aquatint

@@ -40,7 +40,10 @@ class LinearInput {
   // Rows quantized per token, with sums per group. `consumer` names the layer in the error (kNumeric)
   // raised when a value is NaN or infinite.
   kernels::Int8Rows int8(std::int64_t group_size, std::int64_t groups, const std::string& consumer);
+  // Rows in bfloat16 in the order the quantized products read, with sums per group.
   kernels::Bf16Rows bf16(std::int64_t group_size, std::int64_t groups, const std::string& consumer);
+  // Rows in bfloat16 as they are: [rows, columns].
+  const std::uint16_t* plain_bf16(const std::string& consumer);
 
  private:
   enum class Source { kValues, kNorm, kGated };
@@ -61,6 +64,7 @@ class LinearInput {
   Source source_;
   std::int64_t rows_, columns_;
   const float* f32_ = nullptr;
+  const std::uint16_t* plain_bf16_ = nullptr;
   const float* x_ = nullptr;        // input of the normalization, or the gate
   const float* up_ = nullptr;
   const RmsNorm* norm_ = nullptr;

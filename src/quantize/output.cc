@@ -1,80 +1,13 @@
 #include "quantize/output.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 
 #include "formats/atomic_file.h"
+#include "formats/json_text.h"
 
 namespace aquatint {
 
 using nlohmann::json;
-
-ShardedOutput::ShardedOutput(std::filesystem::path folder, const std::vector<TensorInfo>& tensors,
-                             std::int64_t max_shard_bytes)
-    : folder_(std::move(folder)) {
-  std::vector<std::vector<TensorInfo>> layout(1);
-  std::int64_t used = 0;
-  for (const TensorInfo& info : tensors) {
-    const auto bytes =
-        info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
-    if (used > 0 && used + bytes > max_shard_bytes) {
-      layout.emplace_back();
-      used = 0;
-    }
-    used += bytes;
-    total_bytes_ += bytes;
-    shard_of_[info.name] = layout.size() - 1;
-    layout.back().push_back(info);
-  }
-  for (std::size_t i = 0; i < layout.size(); ++i) {
-    Shard shard;
-    shard.file_name = layout.size() == 1 ? "model.safetensors"
-                                         : fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1,
-                                                       layout.size());
-    const std::filesystem::path path = folder_ / shard.file_name;
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) {
-      shard.writer = std::make_unique<SafetensorsWriter>(
-          path, layout[i], std::map<std::string, std::string>{{"format", "pt"}},
-          /*resumable=*/true);
-    }
-    shards_.push_back(std::move(shard));
-  }
-}
-
-ShardedOutput::~ShardedOutput() = default;
-
-void ShardedOutput::write(const std::string& name, const Tensor& tensor) {
-  Shard& shard = shards_[shard_of_.at(name)];
-  AQUATINT_ASSERT(shard.writer != nullptr);
-  shard.writer->write(name, tensor);
-  shard.touched = true;
-}
-
-void ShardedOutput::skip(const std::string& name) {
-  Shard& shard = shards_[shard_of_.at(name)];
-  if (shard.writer != nullptr) shard.writer->mark_written(name);
-}
-
-void ShardedOutput::flush() {
-  for (Shard& shard : shards_) {
-    if (shard.touched) shard.writer->flush();
-    shard.touched = false;
-  }
-}
-
-void ShardedOutput::finish() {
-  for (Shard& shard : shards_) {
-    if (shard.writer != nullptr) shard.writer->finish();
-    shard.writer.reset();
-  }
-  if (shards_.size() == 1) return;
-  json index;
-  index["metadata"]["total_size"] = total_bytes_;
-  for (const auto& [name, shard] : shard_of_) index["weight_map"][name] = shards_[shard].file_name;
-  write_text_file(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
-}
 
 std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                              const std::string& fingerprint) {
@@ -96,7 +29,7 @@ std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe,
   config["quantization_config"] = make_quantization_config(modules, ignored);
   config["tie_word_embeddings"] = checkpoint.head_is_tied() && !plan.unties_head;
   config["aquatint"] = {{"recipe", recipe.name}, {"fingerprint", fingerprint}};
-  return config.dump(2) + "\n";
+  return json_text(config, checkpoint.config().bare_nonfinite());
 }
 
 void copy_model_files(const std::filesystem::path& from, const std::filesystem::path& to) {

@@ -7,6 +7,7 @@
 #include "base/mapped_file.h"
 #include "base/progress.h"
 #include "formats/atomic_file.h"
+#include "formats/sharded_writer.h"
 #include "quantize/journal.h"
 #include "quantize/output.h"
 #include "quantize/rounding.h"
@@ -55,7 +56,7 @@ Tensor source_tensor(const Checkpoint& checkpoint, const TensorPlan& plan) {
   return checkpoint.tensor(spec.name);
 }
 
-void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, ShardedOutput& output) {
+void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, ShardedWriter& output) {
   const Tensor source = source_tensor(checkpoint, plan);
   if (!plan.scheme) {
     output.write(plan.spec->name, source);
@@ -70,7 +71,7 @@ void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, ShardedO
 }
 
 std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& units,
-                       Journal& journal, ShardedOutput& output) {
+                       Journal& journal, ShardedWriter& output) {
   std::int64_t resumed = 0;
   Progress progress("quantizing", "blocks", static_cast<std::int64_t>(units.size()));
   for (const Unit& unit : units) {
@@ -138,7 +139,7 @@ QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, cons
     for (const TensorPlan& t : plan.tensors) {
       for (TensorInfo& info : stored_infos(t)) infos.push_back(std::move(info));
     }
-    ShardedOutput output(working, infos, options.max_shard_bytes);
+    ShardedWriter output(working, infos, options.max_shard_bytes);
     result.resumed_units = run_units(checkpoint, make_units(checkpoint, plan), journal, output);
     output.finish();
     result.shards = output.shards();

@@ -93,6 +93,8 @@ TensorPlan plan_tensor(const Recipe& recipe, const TensorSpec& spec) {
     plan.note = fmt::format("a {} is not multiplied as a matrix: kept", role_name(spec.role));
   } else if (treatment.scheme) {
     plan.scheme = treatment.scheme;
+    // Loaders gather rows of an embedding, which packed words do not allow.
+    if (spec.role == Role::kEmbedding) plan.scheme->layout = WeightLayout::kInts;
     plan.rounding = treatment.rounding;
     fit_group(*plan.scheme, spec.shape[1], plan.note);
   }

@@ -1,0 +1,138 @@
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/common.h"
+#include "cli/verbs.h"
+#include "quantize/builtin_recipes.h"
+#include "quantize/pipeline.h"
+#include "report/table.h"
+
+namespace aquatint::cli {
+namespace {
+
+struct Options {
+  std::string model, recipe, out, json;
+  std::int64_t shard_mib = 5120;
+  bool overwrite = false, dry_run = false;
+};
+
+std::string recipe_list() {
+  std::string text = "Built-in recipes:\n";
+  for (const BuiltinRecipe& builtin : builtin_recipes()) {
+    text += fmt::format("  {:<18} {}\n", builtin.name,
+                        Recipe::parse(builtin.text, builtin.name).description);
+  }
+  return text +
+         "\nExamples:\n"
+         "  aquatint quantize models/gla --recipe w8a8-dynamic --out gla-w8a8\n"
+         "  aquatint quantize models/gla --recipe my-recipe.yaml --out gla-mine --dry-run";
+}
+
+// One row per role and scheme, and one line per different note with what it is about.
+std::string plan_text(const Plan& plan) {
+  struct Totals {
+    std::int64_t tensors = 0, before = 0, after = 0;
+  };
+  std::map<std::pair<std::string, std::string>, Totals> rows;
+  std::map<std::string, std::vector<std::string>> notes;
+  for (const TensorPlan& t : plan.tensors) {
+    std::string form = "kept";
+    if (t.scheme) {
+      form = t.scheme->weights.str();
+      if (t.spec->role != Role::kEmbedding) {
+        form += ", " + activation_scheme_name(t.scheme->activations);
+      }
+      form += ", " + t.rounding;
+    }
+    Totals& totals = rows[{role_name(t.spec->role), form}];
+    ++totals.tensors;
+    totals.before += t.bytes_before;
+    totals.after += t.bytes_after;
+    if (!t.note.empty()) notes[t.note].push_back(t.spec->name);
+  }
+  Table table({"role", "scheme", "tensors", "before", "after"});
+  for (const auto& [key, t] : rows) {
+    table.add({key.first, key.second, std::to_string(t.tensors), format_bytes(t.before),
+               format_bytes(t.after)});
+  }
+  std::string text = table.str();
+  for (const auto& [note, names] : notes) {
+    text += fmt::format("note: {}: {}", names.front(), note);
+    text += names.size() > 1 ? fmt::format(" (and {} more)\n", names.size() - 1) : "\n";
+  }
+  text += fmt::format("needs: {} of memory, {} of disk\n", format_bytes(plan.memory_bytes),
+                      format_bytes(plan.disk_bytes));
+  return text;
+}
+
+nlohmann::json result_json(const Plan& plan, const QuantizeResult& result) {
+  nlohmann::json out = {{"bytes_before", result.bytes_before}, {"bytes_after", result.bytes_after},
+                        {"seconds", result.seconds},           {"shards", result.shards},
+                        {"resumed_units", result.resumed_units},
+                        {"peak_memory_bytes", peak_resident_bytes()}};
+  for (const TensorPlan& t : plan.tensors) {
+    out["tensors"].push_back({{"name", t.spec->name},
+                              {"role", role_name(t.spec->role)},
+                              {"scheme", t.scheme ? nlohmann::json(t.scheme->weights.str())
+                                                  : nlohmann::json()},
+                              {"bytes_before", t.bytes_before},
+                              {"bytes_after", t.bytes_after},
+                              {"note", t.note}});
+  }
+  return out;
+}
+
+void run(const Options& options) {
+  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const Recipe recipe = Recipe::load(options.recipe);
+  const Plan plan = make_plan(checkpoint, recipe);
+  const bool text = options.json != "-";
+  if (text) {
+    print(fmt::format("{} with recipe {}: {}\n\n", options.model, recipe.name, recipe.description));
+    print(plan_text(plan));
+  }
+  if (options.dry_run) return;
+  preflight(plan, options.out);
+  const QuantizeResult result =
+      quantize(checkpoint, recipe, plan,
+               {options.out, options.shard_mib << 20, options.overwrite});
+  if (!options.json.empty()) write_json(options.json, result_json(plan, result));
+  if (!text) return;
+  print(fmt::format("wrote {}: {} -> {} ({:.2f}x smaller) in {:.1f} s, peak memory {}\n",
+                    options.out, format_bytes(result.bytes_before),
+                    format_bytes(result.bytes_after),
+                    static_cast<double>(result.bytes_before) /
+                        static_cast<double>(result.bytes_after),
+                    result.seconds, format_bytes(peak_resident_bytes())));
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = program.add_subcommand(
+      "quantize", "Quantize a model by a recipe into a new model folder");
+  verb->add_option("model", options->model, "Model folder")->required();
+  verb->add_option("--recipe", options->recipe, "Built-in recipe or YAML file")->required();
+  auto* out = verb->add_option("--out", options->out, "Folder to write");
+  auto* dry = verb->add_flag("--dry-run", options->dry_run, "Show the plan and stop");
+  verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");
+  verb->add_option("--max-shard-size", options->shard_mib, "Largest output file, in MiB")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))
+      ->capture_default_str();
+  verb->add_option("--json", options->json, "Write the result as JSON to a file, or - for output");
+  declare_threads(*verb);
+  verb->footer(recipe_list());
+  verb->callback([options, out, dry] {
+    if (out->count() == 0 && dry->count() == 0) {
+      raise(ErrorKind::kInvalidArgument, "quantize needs --out FOLDER (or --dry-run)");
+    }
+    run(*options);
+  });
+}
+
+}  // namespace aquatint::cli

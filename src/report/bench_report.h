@@ -1,0 +1,24 @@
+// Speed measurements as JSON and as text.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "runtime/bench.h"
+
+namespace aquatint {
+
+// How a model was measured, for the record.
+struct BenchSetting {
+  std::string model, dtype;
+  BenchOptions options;
+  std::int64_t peak_memory_bytes = 0;
+};
+
+nlohmann::json bench_json(const BenchSetting& setting, const BenchResult& result,
+                          const std::optional<Ceilings>& ceilings);
+std::string bench_text(const BenchSetting& setting, const BenchResult& result,
+                       const std::optional<Ceilings>& ceilings);
+
+}  // namespace aquatint
