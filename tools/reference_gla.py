@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Gated linear attention in NumPy and float64, straight from its definition: what the C++ must give.
+"""Gated linear attention in NumPy and float64, from its definition: what the C++ must give.
 
 Reads a Hugging Face folder (bfloat16, float16 or float32 safetensors) without any deep-learning
 library, steps through tokens with the recurrence, and
   --check        compares logits with the folder's reference.safetensors,
-  --text FILE    computes perplexity by --protocol (lm-eval, gptq, llama.cpp) with the tokenizers library.
+  --text FILE    computes perplexity by --protocol (lm-eval, gptq, llama.cpp), with token ids of the
+                 tokenizers library.
 """
 
 import argparse
@@ -118,7 +119,7 @@ class Gla:
 
 
 def encode(folder, text, add_bos):
-    """Ids by the tokenizers library; the beginning-of-text token in front where the config adds it."""
+    """Ids, with the beginning-of-text token in front where the configuration adds it, and its id."""
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))

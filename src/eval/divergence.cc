@@ -86,9 +86,8 @@ class Lockstep {
   }
 
   std::int64_t vocab_;
-  std::int64_t round_ = 1;     // scored tokens of each window in a round
-  std::vector<float> buffer_;  // [windows, round, vocab] of the reference
-  std::vector<RowDivergence*> slots_;
+  std::vector<float> buffer_;          // [rows of a round, vocab]: the reference's logits
+  std::vector<RowDivergence*> slots_;  // where each window's comparisons go
   WindowRunner model_, reference_;
 };
 

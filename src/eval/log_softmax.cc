@@ -1,56 +1,80 @@
 #include "eval/log_softmax.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 namespace aquatint {
 namespace {
 
-// Parallel sums: as many as make the compiler use vectors without reordering what is added.
+// Values handled together, and so the number of partial sums: fixed, so that nothing depends on how
+// the compiler orders what is added.
 constexpr std::int64_t kLanes = 16;
+using Lanes = std::array<double, kLanes>;
 
-// exp(x) for x <= 0 to 2 units in the last place, in operations that vectorize on any processor:
-// 2^k times the Taylor series on |r| <= ln(2)/2. Zero below -87, NaN for NaN.
-inline float exp_nonpositive(float x) {
+// Vectors of the baseline instruction set; compilers do not vectorize the clamp below by
+// themselves.
+using Float4 = float __attribute__((vector_size(16)));
+using Bits4 = std::uint32_t __attribute__((vector_size(16)));
+
+// exp(x) for x <= 0 to 2 units in the last place: 2^k times the Taylor series on |r| <= ln(2)/2.
+// Zero below -88, NaN for NaN.
+inline Float4 exp_nonpositive(Float4 x) {
+  constexpr float kLeast = -88.0F;  // there k is -127 and 2^k comes out as zero
   constexpr float kRound =
-      12582912.0F;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-  const float shifted = x * 1.44269504F + kRound;
-  const float k = shifted - kRound;
-  const float r = (x - k * 0.693359375F) + k * 2.12194440e-4F;
-  float p = 1.0F / 5040;
-  p = p * r + 1.0F / 720;
+      12582912.0F;  // 1.5 * 2^23: adding it leaves the nearest integer at the end
+  const auto below = std::bit_cast<Bits4>(x < kLeast);
+  const Float4 least = Float4{} + kLeast;
+  x = std::bit_cast<Float4>((std::bit_cast<Bits4>(x) & ~below) |
+                            (std::bit_cast<Bits4>(least) & below));
+  const Float4 shifted = x * 1.44269504F + kRound;
+  const Float4 k = shifted - kRound;
+  const Float4 r = (x - k * 0.693359375F) + k * 2.12194440e-4F;
+  Float4 p = r * (1.0F / 5040) + 1.0F / 720;
   p = p * r + 1.0F / 120;
   p = p * r + 1.0F / 24;
   p = p * r + 1.0F / 6;
   p = p * r + 0.5F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  const std::uint32_t bits =
-      (std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127U) << 23U;
-  return x < -87.0F ? 0.0F : p * std::bit_cast<float>(bits);
+  const Bits4 power = std::bit_cast<Bits4>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127U;
+  return p * std::bit_cast<Float4>(power << 23U);
 }
 
-double total(const std::array<double, kLanes>& lanes) {
+double total(const Lanes& lanes) {
   double sum = 0;
   for (const double lane : lanes) sum += lane;
   return sum;
 }
 
-float maximum(const float* logits, std::int64_t n) {
-  std::array<float, kLanes> lanes;
-  lanes.fill(logits[0]);
+// The largest value; any NaN may be passed over.
+float maximum(const float* x, std::int64_t n) {
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, x[0]);
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t j = 0; j < kLanes; ++j) {
-      auto& lane = lanes[static_cast<std::size_t>(j)];
-      lane = logits[i + j] > lane ? logits[i + j] : lane;
-    }
+    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
   }
-  float largest = logits[0];
-  for (; i < n; ++i) largest = logits[i] > largest ? logits[i] : largest;
-  for (const float lane : lanes) largest = lane > largest ? lane : largest;
-  return largest;
+  for (; i < n; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
+// exp(x[j] - shift) of up to kLanes values; zeros behind them.
+inline void exp_lanes(const float* x, std::int64_t count, float shift, float* out) {
+  float tail[kLanes];
+  if (count < kLanes) {
+    std::fill_n(tail, kLanes, -std::numeric_limits<float>::infinity());
+    x = std::copy_n(x, count, tail) - count;
+  }
+  for (std::int64_t j = 0; j < kLanes; j += 4) {
+    Float4 values;
+    std::memcpy(&values, x + j, sizeof values);
+    values = exp_nonpositive(values - shift);
+    std::memcpy(out + j, &values, sizeof values);
+  }
 }
 
 // Σ exp(x - shift) and, given a second row, Σ exp(x - shift) (x - y).
@@ -60,31 +84,30 @@ struct ExpSums {
 };
 
 double exp_sum(const float* x, std::int64_t n, float shift) {
-  std::array<double, kLanes> lanes{};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t j = 0; j < kLanes; ++j) {
-      lanes[static_cast<std::size_t>(j)] += static_cast<double>(exp_nonpositive(x[i + j] - shift));
-    }
+  Lanes sums{};
+  float weights[kLanes];
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    exp_lanes(x + i, std::min(kLanes, n - i), shift, weights);
+    for (std::size_t j = 0; j < kLanes; ++j) sums[j] += static_cast<double>(weights[j]);
   }
-  for (; i < n; ++i) lanes[0] += static_cast<double>(exp_nonpositive(x[i] - shift));
-  return total(lanes);
+  return total(sums);
 }
 
 ExpSums exp_sums(const float* x, const float* y, std::int64_t n, float shift) {
-  std::array<double, kLanes> weights{};
-  std::array<double, kLanes> differences{};
-  const auto add = [&](std::size_t lane, std::int64_t at) {
-    const auto weight = static_cast<double>(exp_nonpositive(x[at] - shift));
-    weights[lane] += weight;
-    differences[lane] += weight * (static_cast<double>(x[at]) - static_cast<double>(y[at]));
-  };
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t j = 0; j < kLanes; ++j) add(static_cast<std::size_t>(j), i + j);
+  Lanes sums{};
+  Lanes differences{};
+  float weights[kLanes];
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, n - i);
+    exp_lanes(x + i, count, shift, weights);
+    for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j) {
+      const double difference = static_cast<double>(x[i + static_cast<std::int64_t>(j)]) -
+                                static_cast<double>(y[i + static_cast<std::int64_t>(j)]);
+      sums[j] += static_cast<double>(weights[j]);
+      differences[j] += static_cast<double>(weights[j]) * difference;
+    }
   }
-  for (; i < n; ++i) add(0, i);
-  return {total(weights), total(differences)};
+  return {total(sums), total(differences)};
 }
 
 }  // namespace

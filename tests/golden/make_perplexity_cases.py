@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes perplexity_cases.json: losses of models/gla-demo by every protocol, from NumPy in float64.
 
-The text is a part of assets/text/sample.txt and travels in the file. Divergence is that of the model
-with its last norm halved, which halves all logits, from the model as it is. With --shared, a few
-thousand tokens of WikiText-2 under gla-demo and gla are added.
+The text is a part of assets/text/sample.txt and travels in the file. Divergence is that of the
+model with its last norm halved, which halves all logits, from the model as it is. With --shared, a
+few thousand tokens of WikiText-2 under gla-demo and gla are added.
 """
 
 import argparse
