@@ -23,7 +23,7 @@ struct AddedToken {
   bool rstrip = false;       // takes the white space after it
   bool normalized = false;   // looked for in the normalized text
   bool special = false;      // may be left out when decoding
-  // What is looked for, and what the token reads as when decoding.
+  // What is looked for: the content, or what the normalizer makes of it.
   std::string pattern;
 };
 

@@ -34,6 +34,18 @@ void Bpe::encode(std::string_view word, BpeScratch& scratch, std::vector<TokenId
 }
 
 void Bpe::encode_symbols(std::string_view word, BpeScratch& scratch) const {
+  if (!byte_lengths_.empty()) {
+    scratch.ids.clear();
+    encode_part(word, scratch, scratch.ids);
+    scratch.symbols.clear();
+    std::uint32_t begin = 0;
+    for (const TokenId id : scratch.ids) {
+      const std::uint32_t end = begin + byte_lengths_[static_cast<std::size_t>(id)];
+      scratch.symbols.push_back({id, begin, end});
+      begin = end;
+    }
+    return;
+  }
   if (options_.ignore_merges) {
     if (const auto id = whole_word(word)) {
       scratch.symbols.assign(1, {*id, 0, offset32(word.size())});

@@ -63,6 +63,7 @@ class Bpe {
   void index_characters();
   void index_bytes();
   void index_fallback();
+  void index_byte_lengths();
 
   std::optional<TokenId> whole_word(std::string_view word) const;
   TokenId unknown_id() const;
@@ -98,6 +99,9 @@ class Bpe {
   std::array<TokenId, 256> bytes_{};                     // tokens of single byte symbols
   std::array<TokenId, 256> fallback_{};                  // tokens <0xHH>
   std::unordered_map<std::string, TokenId> byte_words_;  // raw bytes of every byte-symbol token
+  // Bytes each id stands for, when words are bytes and every byte of UTF-8 is a token: then ids
+  // alone tell where tokens begin. Otherwise empty.
+  std::vector<std::uint32_t> byte_lengths_;
   std::string anchor_;
   std::array<bool, 256> joins_anchor_{};
 };

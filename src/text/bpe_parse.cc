@@ -102,6 +102,7 @@ Bpe::Bpe(Vocabulary vocabulary, MergeTable merges, Options options, WordUnit uni
   index_characters();
   index_bytes();
   index_fallback();
+  index_byte_lengths();
 }
 
 Bpe Bpe::parse(const json& spec, WordUnit unit, const std::string& where) {
@@ -151,6 +152,22 @@ void Bpe::index_fallback() {
   fallback_.fill(kNoId);
   for (unsigned byte = 0; byte < 256; ++byte) {
     fallback_[byte] = vocabulary_.id(fmt::format("<0x{:02X}>", byte)).value_or(kNoId);
+  }
+}
+
+void Bpe::index_byte_lengths() {
+  if (unit_ == WordUnit::kCharacters) return;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    const bool occurs = byte != 0xC0 && byte != 0xC1 && byte < 0xF5;  // in UTF-8
+    if (occurs && bytes_[byte] == kNoId) return;
+  }
+  const auto limit = static_cast<TokenId>(2 * vocabulary_.size() + 1);
+  if (vocabulary_.max_id() > limit) return;
+  byte_lengths_.assign(static_cast<std::size_t>(vocabulary_.max_id()) + 1, 0);
+  for (const auto& [token, id] : vocabulary_.entries()) {
+    if (const auto bytes = symbols_to_bytes(token)) {
+      byte_lengths_[static_cast<std::size_t>(id)] = static_cast<std::uint32_t>(bytes->size());
+    }
   }
 }
 

@@ -92,8 +92,8 @@ void Tokenizer::Impl::apply_config(const json& config, const std::string& where)
 const std::string* Tokenizer::Impl::decoded_token(TokenId id, bool skip_special_tokens) const {
   const text::AddedToken* token = added.find(id);
   if (token == nullptr) return bpe.vocabulary().token(id);
-  const bool skip = skip_special_tokens && added.is_special_content(token->pattern);
-  return skip ? nullptr : &token->pattern;
+  const bool skip = skip_special_tokens && added.is_special_content(token->content);
+  return skip ? nullptr : &token->content;
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -1,8 +1,9 @@
 // Runs a tokenizer over texts from standard input, for comparison with another implementation.
 // Usage: tokenize_lines TOKENIZER.json < texts > results. All numbers are little-endian 32-bit.
 // A text is its length and its bytes. Its result is: number of ids and ids of encode; the same of
-// encode_with_offsets, then begin and end of each; length and bytes of the decoded text, once with and
-// once without special tokens; 1 if decoding it as a stream gave the same in whole characters, else 0.
+// encode_with_offsets, then begin and end of each; length and bytes of the decoded text, once with
+// and once without special tokens; 1 if decoding it as a stream gave the same in whole characters,
+// else 0.
 #include <cstdint>
 #include <iostream>
 #include <iterator>

@@ -1,4 +1,4 @@
-"""Tokenizers made by changing components of existing ones, so that every supported component is compared."""
+"""Tokenizers made by changing parts of existing ones, so that every component is compared."""
 
 import copy
 import json
@@ -16,11 +16,17 @@ CASES = r"[\p{Lu}\p{M}]+(?=\p{Lu}|\b)|\p{Lu}?[\p{Ll}\p{M}]+|\d+|\h|\w+|\W|^$"
 
 
 def byte_level(prefix=False, regex=False, trim=True):
-    return {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": trim, "use_regex": regex}
+    flags = {"add_prefix_space": prefix, "trim_offsets": trim, "use_regex": regex}
+    return {"type": "ByteLevel", **flags}
 
 
 def split(regex, behavior="Isolated", invert=False):
-    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": behavior, "invert": invert}
+    pattern = {"Regex": regex}
+    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
+
+
+def split_string(text, behavior):
+    return {"type": "Split", "pattern": {"String": text}, "behavior": behavior, "invert": False}
 
 
 def sequence(kind, *parts):
@@ -28,10 +34,14 @@ def sequence(kind, *parts):
 
 
 def template(token, token_id):
-    single = [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
-    pair = single + [{"Sequence": {"id": "B", "type_id": 1}}]
-    special = {token: {"id": token, "ids": [token_id], "tokens": [token]}}
-    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}
+    before = {"SpecialToken": {"id": token, "type_id": 0}}
+    single = [before, {"Sequence": {"id": "A", "type_id": 0}}]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": single + [{"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": [token_id], "tokens": [token]}},
+    }
 
 
 def metaspace(scheme, split_words):
@@ -74,9 +84,10 @@ def load(path):
 
 
 def existing(shared: Path):
-    files = sorted(shared.glob("models/*/tokenizer.json")) + sorted(shared.glob("data/tokenizers/*/tokenizer.json"))
     seen = {}
-    for path in files:
+    for path in sorted(shared.glob("models/*/tokenizer.json")) + sorted(
+        shared.glob("data/tokenizers/*/tokenizer.json")
+    ):
         text = path.read_text(encoding="utf-8")
         if text not in seen.values():
             seen[path.parent.name] = text
@@ -89,28 +100,40 @@ def byte_variants(base):
 
     llama3 = make(
         pre_tokenizer=sequence("pretokenizers", split(LLAMA3), byte_level()),
-        post_processor=sequence("processors", byte_level(trim=True, prefix=True), template("<|endoftext|>", 0)),
+        post_processor=sequence(
+            "processors", byte_level(prefix=True), template("<|endoftext|>", 0)
+        ),
     )
     llama3["model"]["ignore_merges"] = True
     yield "llama3-style", llama3
     yield "qwen2-style", with_added(
-        make(normalizer={"type": "NFC"}, pre_tokenizer=sequence("pretokenizers", split(QWEN2), byte_level())),
+        make(
+            normalizer={"type": "NFC"},
+            pre_tokenizer=sequence("pretokenizers", split(QWEN2), byte_level()),
+        ),
         added("<|im_start|>", special=True),
     )
     yield "gpt2-prefix-flags", with_added(
-        make(pre_tokenizer=byte_level(prefix=True, regex=True), post_processor=byte_level(prefix=False)),
+        make(
+            pre_tokenizer=byte_level(prefix=True, regex=True),
+            post_processor=byte_level(prefix=False),
+        ),
         *(added(content, **flags) for content, flags in FLAGGED),
     )
-    yield "general-regex", make(pre_tokenizer=sequence("pretokenizers", split(GENERAL), byte_level()))
+    yield "general-regex", make(
+        pre_tokenizer=sequence("pretokenizers", split(GENERAL), byte_level())
+    )
     yield "case-regex", make(
-        pre_tokenizer=sequence("pretokenizers", split(CASES, "MergedWithNext"), byte_level(trim=False)),
+        pre_tokenizer=sequence(
+            "pretokenizers", split(CASES, "MergedWithNext"), byte_level(trim=False)
+        ),
         post_processor=None,
     )
     yield "digits-strings", make(
         pre_tokenizer=sequence(
             "pretokenizers",
             {"type": "Digits", "individual_digits": True},
-            {"type": "Split", "pattern": {"String": "."}, "behavior": "MergedWithPrevious", "invert": False},
+            split_string(".", "MergedWithPrevious"),
             split(r"\s", "Contiguous"),
             byte_level(),
         ),
@@ -126,11 +149,13 @@ def byte_variants(base):
     )
     nfd = {"type": "NFD"}, {"type": "StripAccents"}, {"type": "Lowercase"}
     yield "nfd-lower", with_added(
-        make(normalizer=sequence("normalizers", *nfd)), *(added(c, **flags) for c, flags in FLAGGED)
+        make(normalizer=sequence("normalizers", *nfd)),
+        *(added(c, **flags) for c, flags in FLAGGED),
     )
     strip = {"type": "Strip", "strip_left": True, "strip_right": True}
     yield "nfkc-strip", make(normalizer=sequence("normalizers", {"type": "NFKC"}, strip))
-    replace = {"type": "Replace", "pattern": {"Regex": r"\s{2,}|[\p{M}©]"}, "content": "::"}
+    pattern = {"Regex": r"\s{2,}|[\p{M}©]"}
+    replace = {"type": "Replace", "pattern": pattern, "content": "::"}
     yield "nfkd-replace", make(normalizer=sequence("normalizers", {"type": "NFKD"}, replace))
     yield "byte-normalizer", make(normalizer={"type": "ByteLevel"}, pre_tokenizer=None)
     legacy = make(decoder=None)
@@ -146,7 +171,9 @@ def sentencepiece_variants(base):
         for split_words in (False, True):
             part = metaspace(scheme, split_words)
             yield f"metaspace-{scheme}-{split_words}", make(
-                normalizer=None, pre_tokenizer=part, decoder=part if split_words else base["decoder"]
+                normalizer=None,
+                pre_tokenizer=part,
+                decoder=part if split_words else base["decoder"],
             )
     lower = {"type": "Lowercase"}, {"type": "Strip", "strip_left": True, "strip_right": False}
     yield "metaspace-normalized", with_added(

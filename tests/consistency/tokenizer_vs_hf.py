@@ -63,28 +63,36 @@ def char_offsets(text, offsets):
         at += len(char.encode("utf-8"))
         chars += 1
         index[at] = chars
-    return [(index.get(begin, f"inside {begin}"), index.get(end, f"inside {end}")) for begin, end in offsets]
+    return [(index.get(begin), index.get(end)) for begin, end in offsets]
 
 
-def compare(name, text, reader, expected, reference, check_offsets):
-    """Describes the first difference, or returns None."""
+def restyled_ids(reference):
+    """Added tokens that this version of the library decodes to their normalized form (0.23 and
+    later do), where we give their content as earlier ones and their vocabulary entry do."""
+    tokens = reference.get_added_tokens_decoder()
+    return {i for i, token in tokens.items() if reference.id_to_token(i) != token.content}
+
+
+def compare(text, reader, expected, reference, restyled):
+    """What differs first, in words, or None."""
     ids, tracked = reader.ids(), reader.ids()
     flat = reader.numbers(2 * len(tracked))
-    offsets = list(zip(flat[::2], flat[1::2]))
-    everything, plain, streamed = reader.text(), reader.text(), reader.number()
+    offsets = char_offsets(text, list(zip(flat[::2], flat[1::2])))
+    decoded = reader.text(), reader.text()
+    streamed = reader.number()
     if ids != expected.ids:
-        return f"{name}: ids of {text!r:.300}\n  ours      {ids[:60]}\n  reference {expected.ids[:60]}"
+        return "ids", ids[:60], expected.ids[:60]
     if tracked != ids:
-        return f"{name}: encode_with_offsets gives other ids than encode for {text!r:.300}"
-    if check_offsets and char_offsets(text, offsets) != expected.offsets:
-        ours = char_offsets(text, offsets)
-        return f"{name}: offsets of {text!r:.300}\n  ours      {ours[:40]}\n  reference {expected.offsets[:40]}"
-    for skip, ours in ((False, everything), (True, plain)):
-        theirs = reference.decode(expected.ids, skip_special_tokens=skip)
-        if ours != theirs:
-            return f"{name}: decoding {text!r:.300}\n  ours      {ours!r:.300}\n  reference {theirs!r:.300}"
+        return "encode_with_offsets and encode", tracked[:60], ids[:60]
+    if offsets != expected.offsets:
+        return "offsets", offsets[:60], expected.offsets[:60]
     if not streamed:
-        return f"{name}: streaming decoder differs on {text!r:.300}"
+        return "streaming decoder", None, None
+    if restyled.isdisjoint(ids):
+        for skip, ours in zip((False, True), decoded):
+            theirs = reference.decode(ids, skip_special_tokens=skip)
+            if ours != theirs:
+                return "decoded text", ours[:300], theirs[:300]
     return None
 
 
@@ -92,14 +100,15 @@ def check(program, name, spec, texts):
     reference = Tokenizer.from_str(json.dumps(spec))
     expected = reference.encode_batch(texts)
     reader = run_ours(program, spec, texts)
-    # Characters a vocabulary cannot express at all are dropped; the reference then shifts the offsets of
-    # what follows in the word, which is not copied.
-    check_offsets = name not in ("byte-normalizer",)
+    restyled = restyled_ids(reference)
     problems = []
     for text, result in zip(texts, expected):
-        problem = compare(name, text, reader, result, reference, check_offsets)
+        problem = compare(text, reader, result, reference, restyled)
         if problem:
-            problems.append(problem)
+            what, ours, theirs = problem
+            problems.append(
+                f"{name}: {what} of {text[:300]!r}\n  ours      {ours!r}\n  reference {theirs!r}"
+            )
     return problems
 
 
@@ -124,7 +133,8 @@ def main():
     for number, (name, spec, megabytes) in enumerate(jobs):
         if options.only and name != options.only:
             continue
-        texts = STRESS + fuzzed(options.fuzz, options.seed + number) + prose(options.shared, megabytes)
+        texts = STRESS + fuzzed(options.fuzz, options.seed + number)
+        texts += prose(options.shared, megabytes)
         start = time.time()
         problems = check(options.program, name, spec, texts)
         size = sum(len(text.encode("utf-8")) for text in texts)
