@@ -3,7 +3,7 @@
 
 Reads a Hugging Face folder (bfloat16, float16 or float32 safetensors) without any deep-learning
 library, steps through tokens with the recurrence, and
-  --check        compares logits with the folder's reference.safetensors,
+  --check        compares logits with the folder's reference.safetensors, or expected.safetensors,
   --text FILE    computes perplexity by --protocol (lm-eval, gptq, llama.cpp), with token ids of the
                  tokenizers library.
 """
@@ -39,7 +39,8 @@ def read_safetensors(path):
 
 
 def rms_norm(x, weight, eps):
-    return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * weight
+    x = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+    return x if weight is None else x * weight
 
 
 def silu(x):
@@ -50,40 +51,102 @@ def log_sigmoid(x):
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
+def gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
 def log_softmax(x):
     x = x - x.max(axis=-1, keepdims=True)
     return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
+ACTIVATIONS = {
+    "swish": silu,
+    "silu": silu,
+    "relu": lambda x: np.maximum(x, 0),
+    "sqrelu": lambda x: np.maximum(x, 0) ** 2,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "logsigmoid": log_sigmoid,
+    "gelu": gelu_tanh,
+}
+
+
+def causal_convolution(x, weight):
+    """x: [batch, tokens, channels]; weight: [channels, 1, taps], the last for the current token."""
+    taps = weight.shape[-1]
+    padded = np.pad(x, ((0, 0), (taps - 1, 0), (0, 0)))
+    return sum(padded[:, j : j + x.shape[1]] * weight[:, 0, j] for j in range(taps))
+
+
+def rotate(x, theta):
+    """Rotary positions in the half-rotation pairing; x: [batch, tokens, heads, size]."""
+    half = x.shape[-1] // 2
+    angle = np.arange(x.shape[1])[:, None] * theta ** (-np.arange(half) / half)
+    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    first, second = x[..., :half], x[..., half:]
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
 class Gla:
-    """Forward pass of a GLA checkpoint without short convolutions and hybrid layers."""
+    """Forward pass of a GLA checkpoint, every variant its configuration can ask for."""
 
     def __init__(self, folder):
-        self.config = json.loads((folder / "config.json").read_text())
-        if self.config.get("use_short_conv") or self.config.get("attn"):
-            raise SystemExit("short convolutions and hybrid layers are not covered here")
-        if self.config.get("feature_map") or self.config.get("clamp_min") is not None:
-            raise SystemExit("feature_map and clamp_min are not covered here")
-        self.weights = read_safetensors(folder / "model.safetensors")
-        self.heads = self.config["num_heads"]
-        self.eps = self.config.get("norm_eps", 1e-6)
+        config = json.loads((folder / "config.json").read_text())
+        self.setup(config, read_safetensors(folder / "model.safetensors"))
 
-    def mixer(self, x, prefix):
-        """x: [batch, tokens, hidden]."""
-        w = {k[len(prefix) :]: v for k, v in self.weights.items() if k.startswith(prefix)}
+    @classmethod
+    def of(cls, config, weights):
+        model = cls.__new__(cls)
+        model.setup(config, weights)
+        return model
+
+    def setup(self, config, weights):
+        self.config = config
+        self.weights = weights
+        self.heads = config.get("num_heads", 4)
+        self.eps = config.get("norm_eps", config.get("rms_norm_eps", 1e-6))
+        self.activation = ACTIVATIONS[config.get("hidden_act", "swish")]
+        self.attention_layers = {}
+        entries = config.get("attn") or []
+        for entry in [entries] if isinstance(entries, dict) else entries:
+            self.attention_layers.update({layer: entry for layer in entry["layers"]})
+
+    def part(self, prefix):
+        return {k[len(prefix) :]: v for k, v in self.weights.items() if k.startswith(prefix)}
+
+    def linear(self, x, w, name):
+        y = x @ w[name + ".weight"].T
+        return y + w[name + ".bias"] if name + ".bias" in w else y
+
+    def project(self, x, w):
+        """q, k [batch, tokens, heads, dk], v [.., dv] and log decays [.., dk]."""
         batch, tokens, _ = x.shape
-
-        q, k, v = (x @ w[f"{n}_proj.weight"].T for n in "qkv")
-        r = x @ w["gk_proj.0.weight"].T @ w["gk_proj.1.weight"].T + w["gk_proj.1.bias"]
+        q, k, v = (self.linear(x, w, f"{n}_proj") for n in "qkv")
+        r = self.linear(self.linear(x, w, "gk_proj.0"), w, "gk_proj.1")
+        if self.config.get("use_short_conv"):
+            q, k, v = (
+                silu(causal_convolution(y, w[f"{n}_conv1d.weight"]))
+                for n, y in (("q", q), ("k", k), ("v", v))
+            )
         key_dim = q.shape[-1] // self.heads
         value_dim = w["o_proj.weight"].shape[1] // self.heads
         q, k, r = (y.reshape(batch, tokens, -1, key_dim) for y in (q, k, r))
         v = v.reshape(batch, tokens, -1, value_dim)
         groups = self.heads // k.shape[2]
         k, v, r = (np.repeat(y, groups, axis=2) for y in (k, v, r))
-        decay = np.exp(log_sigmoid(r) / 16)
-        q = q * q.shape[-1] ** -0.5
+        decay = log_sigmoid(r) / 16
+        if self.config.get("clamp_min") is not None:
+            decay = np.maximum(decay, self.config["clamp_min"])
+        if self.config.get("feature_map"):
+            q, k = (ACTIVATIONS[self.config["feature_map"]](y) for y in (q, k))
+        return q * key_dim**-0.5, k, v, decay
 
+    def mixer(self, x, prefix):
+        """Gated linear attention; x: [batch, tokens, hidden]."""
+        w = self.part(prefix)
+        batch, tokens, _ = x.shape
+        q, k, v, decay = self.project(x, w)
+        decay = np.exp(decay)
         state = np.zeros((batch, self.heads, k.shape[-1], v.shape[-1]))
         out = np.empty_like(v)
         for t in range(tokens):
@@ -91,16 +154,38 @@ class Gla:
             out[:, t] = np.einsum("bhk,bhkv->bhv", q[:, t], state)
         norm = w.get("g_norm_swish_gate.weight", w.get("g_norm.weight"))
         out = rms_norm(out, norm, self.eps).reshape(batch, tokens, -1)
-        if "g_proj.weight" in w:
-            out = out * silu(x @ w["g_proj.weight"].T)
-        return out @ w["o_proj.weight"].T
+        if self.config.get("use_output_gate", True):
+            out = out * self.activation(self.linear(x, w, "g_proj"))
+        return self.linear(out, w, "o_proj")
+
+    def attention(self, x, prefix, entry):
+        """Softmax attention of a hybrid layer; x: [batch, tokens, hidden]."""
+        w = self.part(prefix)
+        batch, tokens, hidden = x.shape
+        heads = entry["num_heads"]
+        size = hidden // heads
+        q, k, v = (
+            self.linear(x, w, f"{n}_proj").reshape(batch, tokens, -1, size) for n in "qkv"
+        )
+        theta = entry.get("rope_theta", 10000.0)
+        q, k = rotate(q, theta), rotate(k, theta)
+        k, v = (np.repeat(y, heads // y.shape[2], axis=2) for y in (k, v))
+        scores = np.einsum("bihd,bjhd->bhij", q, k) * size**-0.5
+        i, j = np.arange(tokens)[:, None], np.arange(tokens)
+        visible = j <= i
+        if entry.get("window_size") is not None:
+            visible &= j > i - entry["window_size"]
+        weights = np.exp(log_softmax(np.where(visible, scores, -np.inf)))
+        out = np.einsum("bhij,bjhd->bihd", weights, v).reshape(batch, tokens, hidden)
+        return self.linear(out, w, "o_proj")
 
     def mlp(self, x, prefix):
         gate = self.weights[prefix + "gate_proj.weight"]
         up = self.weights.get(prefix + "up_proj.weight")
         if up is None:
             gate, up = np.split(gate, 2)
-        return (silu(x @ gate.T) * (x @ up.T)) @ self.weights[prefix + "down_proj.weight"].T
+        inner = self.activation(x @ gate.T) * (x @ up.T)
+        return inner @ self.weights[prefix + "down_proj.weight"].T
 
     def logits(self, ids):
         """ids: [batch, tokens]; returns [batch, tokens, vocabulary]."""
@@ -108,14 +193,48 @@ class Gla:
         hidden = w["model.embeddings.weight"][ids]
         for i in range(self.config["num_hidden_layers"]):
             p = f"model.layers.{i}."
-            hidden = hidden + self.mixer(
-                rms_norm(hidden, w[p + "attn_norm.weight"], self.eps), p + "attn."
-            )
+            x = rms_norm(hidden, w[p + "attn_norm.weight"], self.eps)
+            if i in self.attention_layers:
+                hidden = hidden + self.attention(x, p + "attn.", self.attention_layers[i])
+            else:
+                hidden = hidden + self.mixer(x, p + "attn.")
             hidden = hidden + self.mlp(
                 rms_norm(hidden, w[p + "mlp_norm.weight"], self.eps), p + "mlp."
             )
         head = w.get("lm_head.weight", w["model.embeddings.weight"])
         return rms_norm(hidden, w["model.norm.weight"], self.eps) @ head.T
+
+
+# Outputs of one GLA layer of low rank 3 on three tokens, worked out apart from this program.
+GOLDEN_LAYER = [
+    [2.588316886, -0.789218652, -1.382682478, 2.901446444],
+    [2.803197109, -2.746638610, 1.392651541, 0.619181774],
+    [1.678603285, -0.278890126, -1.252562249, 2.192342301],
+]
+
+
+def self_test():
+    """The layer with weights s * sin(a * i + b), and its known outputs."""
+
+    def matrix(rows, columns, a, b, s=1.0):
+        return s * np.sin(a * np.arange(rows * columns) + b).reshape(rows, columns)
+
+    weights = {
+        "q_proj.weight": matrix(4, 4, 0.31, 0.1),
+        "k_proj.weight": matrix(4, 4, 0.37, 0.2),
+        "v_proj.weight": matrix(4, 4, 0.41, 0.3),
+        "g_proj.weight": matrix(4, 4, 0.43, 0.4),
+        "gk_proj.0.weight": matrix(3, 4, 0.47, 0.5),
+        "gk_proj.1.weight": matrix(4, 3, 0.53, 0.6, 4.0),
+        "gk_proj.1.bias": matrix(1, 4, 0.59, 0.7)[0],
+        "o_proj.weight": matrix(4, 4, 0.61, 0.8),
+        "g_norm.weight": np.array([1.0, 1.5]),
+    }
+    model = Gla.of({"num_heads": 2, "num_hidden_layers": 0}, weights)
+    out = model.mixer(matrix(3, 4, 0.7, 0.3)[None], "")[0]
+    difference = np.abs(out - np.array(GOLDEN_LAYER)).max()
+    if not difference < 1e-8:
+        raise SystemExit(f"self-test: the layer differs from its known outputs by {difference:.3g}")
 
 
 def encode(folder, text, add_bos):
@@ -168,7 +287,8 @@ def losses(model, windows):
 
 def check(folder):
     model = Gla(folder)
-    reference = read_safetensors(folder / "reference.safetensors")
+    files = [folder / "reference.safetensors", folder / "expected.safetensors"]
+    reference = read_safetensors(next(path for path in files if path.exists()))
     for name in sorted(n for n in reference if n.endswith("input_ids")):
         expected = reference[name.replace("input_ids", "logits")]
         ids = reference[name].reshape(1, -1)
@@ -188,6 +308,7 @@ def main():
     parser.add_argument("--bos", choices=["tokenizer", "none"], default="tokenizer")
     parser.add_argument("--max-tokens", type=int)
     arguments = parser.parse_args()
+    self_test()
     if arguments.check:
         check(arguments.model)
     if arguments.text:

@@ -140,8 +140,9 @@ void Gla::read_mixer(const Config& config) {
       raise(ErrorKind::kUnsupported, "'{}': share_conv_kernel is not supported", config.origin());
     }
   }
+  // The fused module exists for the spelling "swish" alone, not for "silu".
   const bool fused_norm = config.get_bool("fuse_norm", true) && mixer_.output_gate &&
-                          mixer_.gate_activation == kernels::Activation::kSilu;
+                          config.get_string("hidden_act", "swish") == "swish";
   head_norm_name_ = fused_norm ? "g_norm_swish_gate" : "g_norm";
 }
 
@@ -206,7 +207,12 @@ void Gla::declare_gla_mixer(const std::string& prefix, int block) {
     declare(prefix + ".v_conv1d.weight", {v_rows, 1, m.conv_size}, Role::kConv, block);
   }
   if (head_norm_affine_) {
-    declare(prefix + "." + head_norm_name_ + ".weight", {m.dv}, Role::kNorm, block);
+    TensorSpec& norm =
+        declare(prefix + "." + head_norm_name_ + ".weight", {m.dv}, Role::kNorm, block);
+    // The name follows options that change no number, so a checkpoint with the other one is as good.
+    for (const char* other : {".g_norm.weight", ".g_norm_swish_gate.weight"}) {
+      if (prefix + other != norm.name) norm.sources.push_back({prefix + other, {m.dv}});
+    }
   }
   declare(prefix + ".o_proj.weight", {D, o_columns}, Role::kMixerOut, block);
 }

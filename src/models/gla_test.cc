@@ -1,15 +1,21 @@
+// GLA checkpoints against the implementations they must agree with: trained models against the
+// Python one in float32, and every variant of the configuration against NumPy in float64
+// (tests/golden/make_gla_variants.py).
 #include "models/gla.h"
 
-#include <gtest/gtest.h>
-
-#include <cmath>
+#include <algorithm>
 #include <map>
 
-#include "models/model.h"
-#include "testing/shared_data.h"
+#include "models/testing.h"
 
 namespace aquatint {
 namespace {
+
+using testing::all_logits;
+using testing::max_difference;
+using testing::values_of;
+
+constexpr float kLogitTolerance = 1e-4f;
 
 // Collects every "hidden.N" as rows.
 class HiddenTaps : public TapSink {
@@ -26,25 +32,9 @@ class HiddenTaps : public TapSink {
   std::map<std::string, std::vector<float>> values_;
 };
 
-float max_difference(std::span<const float> a, const Tensor& b) {
-  EXPECT_EQ(static_cast<std::int64_t>(a.size()), b.numel());
-  float worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const float difference = std::abs(a[i] - b.data<float>()[i]);
-    if (!(difference <= worst)) worst = difference;
-  }
-  return worst;
-}
-
-std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens,
-                              SequenceState& state) {
-  std::vector<float> logits;
-  const ModelInput input{tokens, &state};
-  model.run(std::span(&input, 1), LogitsFor::kEveryToken,
-            [&](std::size_t, std::int64_t, std::int64_t n, const float* values) {
-              logits.insert(logits.end(), values, values + n * model.vocab_size());
-            });
-  return logits;
+std::string test_name(std::string name) {
+  std::erase(name, '-');
+  return name;
 }
 
 class GlaReference : public ::testing::TestWithParam<const char*> {};
@@ -57,24 +47,71 @@ TEST_P(GlaReference, LogitsAndHiddenValuesMatchThePythonImplementation) {
     const Tensor ids = reference.tensor(name + ".input_ids").clone();
     HiddenTaps taps;
     model.set_taps(&taps);
-    SequenceState state = model.new_state();
     const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
-    const auto logits = all_logits(model, tokens, state);
+    const auto logits = all_logits(model, tokens);
     model.set_taps(nullptr);
-    EXPECT_LT(max_difference(logits, reference.tensor(name + ".logits").clone()), 1e-4f);
+    const Tensor expected = reference.tensor(name + ".logits").clone();
+    EXPECT_LT(max_difference(logits, values_of(expected)), kLogitTolerance);
+    EXPECT_EQ(static_cast<std::int64_t>(taps.values().size()), model.architecture().blocks() + 1);
     for (const auto& [tap, values] : taps.values()) {
-      const float worst = max_difference(values, reference.tensor(name + "." + tap).clone());
-      EXPECT_LT(worst, 1e-4f) << tap;
+      const Tensor hidden = reference.tensor(name + "." + tap).clone();
+      EXPECT_LT(max_difference(values, values_of(hidden)), kLogitTolerance) << tap;
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GlaReference, ::testing::Values("gla", "gla-demo"),
-                         [](const auto& row) {
-                           std::string name = row.param;
-                           std::erase(name, '-');
-                           return name;
-                         });
+                         [](const auto& row) { return test_name(row.param); });
+
+std::vector<std::string> variants() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(testing::golden_variant(""))) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<float> golden_logits(const std::string& variant) {
+  const auto expected =
+      SafetensorsSet::open_file(testing::golden_variant(variant) / "expected.safetensors");
+  const Tensor ids = expected.tensor("input_ids").clone();
+  const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
+  Model model = Model::load(Checkpoint::open(testing::golden_variant(variant)), {});
+  const auto logits = all_logits(model, tokens);
+  EXPECT_LT(max_difference(logits, values_of(expected.tensor("logits").clone())), kLogitTolerance);
+
+  // The same text token by token, so that the decoding kernels of the variant are checked too.
+  SequenceState state = model.new_state();
+  std::vector<float> stepped;
+  for (const std::int32_t token : tokens) {
+    const auto last = model.run(std::span(&token, 1), state);
+    stepped.insert(stepped.end(), last.begin(), last.end());
+  }
+  EXPECT_LT(max_difference(stepped, values_of(expected.tensor("logits").clone())), kLogitTolerance);
+  return logits;
+}
+
+class GlaVariant : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GlaVariant, LogitsMatchFloat64) {
+  golden_logits(GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, GlaVariant, ::testing::ValuesIn(variants()),
+                         [](const auto& row) { return test_name(row.param); });
+
+TEST(GlaVariants, SpellingsOfOneFunctionGiveTheSameBits) {
+  const std::pair<const char*, const char*> pairs[] = {
+      {"plain", "fused_gate_proj"},
+      {"tied_head", "tied_head_key_absent"},
+      {"rms_norm_eps", "norm_eps"},
+      {"no_fuse_norm", "act_silu"},
+  };
+  for (const auto& [one, other] : pairs) {
+    EXPECT_EQ(golden_logits(one), golden_logits(other)) << one << " and " << other;
+  }
+}
 
 }  // namespace
 }  // namespace aquatint

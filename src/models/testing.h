@@ -1,0 +1,50 @@
+// What the tests of models share: logits of a whole text, differences, tiny checkpoints with random
+// weights, and quantized copies of a checkpoint. Defined in testing_test.cc.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/test_support.h"
+#include "models/model.h"
+#include "testing/shared_data.h"
+
+namespace aquatint::testing {
+
+using Tokens = std::vector<std::int32_t>;
+
+// Logits [tokens, vocab] of every token, in one run.
+std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens,
+                              SequenceState& state);
+// The same from a new state.
+std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens);
+
+// Infinite when the sizes differ or a value is NaN.
+float max_difference(std::span<const float> a, std::span<const float> b);
+std::span<const float> values_of(const Tensor& tensor);
+
+Tokens random_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed);
+
+// The folder of a variant of tests/golden/gla.
+std::filesystem::path golden_variant(const std::string& name);
+
+// Text of a small GLA configuration with `changes` (a JSON object) merged in; null removes a key.
+std::string tiny_config(const std::string& changes = "{}");
+
+// A checkpoint with random float32 weights for tiny_config(changes), as folder/name.
+std::filesystem::path make_checkpoint(const TempFolder& folder, const std::string& name,
+                                      const std::string& changes = "{}");
+
+// A copy of a checkpoint with every linear module whose columns the group divides quantized to
+// nearest, symmetric, one scale per `group` columns (0: per row); the head too unless it is tied.
+// The rest becomes float32.
+std::filesystem::path make_quantized(const TempFolder& folder, const std::string& name,
+                                     const std::filesystem::path& source, int bits,
+                                     std::int64_t group, ActivationScheme activations);
+
+}  // namespace aquatint::testing

@@ -1,0 +1,134 @@
+#include "models/testing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "formats/compressed_tensors.h"
+#include "models/synth.h"
+
+namespace aquatint::testing {
+
+std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens,
+                              SequenceState& state) {
+  std::vector<float> logits;
+  const ModelInput input{tokens, &state};
+  model.run(std::span(&input, 1), LogitsFor::kEveryToken,
+            [&](std::size_t, std::int64_t, std::int64_t n, const float* values) {
+              logits.insert(logits.end(), values, values + n * model.vocab_size());
+            });
+  return logits;
+}
+
+std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens) {
+  SequenceState state = model.new_state();
+  return all_logits(model, tokens, state);
+}
+
+float max_difference(std::span<const float> a, std::span<const float> b) {
+  if (a.size() != b.size()) return INFINITY;
+  float worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const float difference = std::abs(a[i] - b[i]);
+    if (std::isnan(difference)) return INFINITY;
+    worst = std::max(worst, difference);
+  }
+  return worst;
+}
+
+std::span<const float> values_of(const Tensor& tensor) {
+  return {tensor.data<float>(), static_cast<std::size_t>(tensor.numel())};
+}
+
+Tokens random_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  Tokens tokens(static_cast<std::size_t>(n));
+  for (auto& token : tokens) {
+    token = static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(vocab));
+  }
+  return tokens;
+}
+
+std::filesystem::path golden_variant(const std::string& name) {
+  return source_dir() / "tests/golden/gla" / name;
+}
+
+std::string tiny_config(const std::string& changes) {
+  auto config = nlohmann::json::parse(R"({"model_type": "gla", "hidden_size": 32,
+      "num_hidden_layers": 2, "num_heads": 2, "vocab_size": 40, "intermediate_size": 48})");
+  config.merge_patch(nlohmann::json::parse(changes));
+  return config.dump();
+}
+
+std::filesystem::path make_checkpoint(const TempFolder& folder, const std::string& name,
+                                      const std::string& changes) {
+  SynthOptions options;
+  options.output = folder.path() / name;
+  options.dtype = DType::kF32;
+  synthesize(Config::parse(tiny_config(changes), "config.json"), options);
+  return options.output;
+}
+
+namespace {
+
+// Nearest rounding, symmetric, with one scale for `group` columns of a row (0: the whole row).
+QuantizedMatrix round_symmetric(const Tensor& weight, int bits, std::int64_t group) {
+  const Tensor w = weight.to_f32();
+  QuantizedMatrix m;
+  m.scheme = {bits, true, group > 0 ? Granularity::kGroup : Granularity::kRow, group};
+  m.values = Tensor::empty(w.shape(), DType::kI8);
+  const std::int64_t rows = w.dim(0), columns = w.dim(1), groups = m.scheme.groups(columns);
+  const std::int64_t width = group > 0 ? group : columns;
+  m.scales = Tensor::empty({rows, groups}, DType::kF32);
+  for (std::int64_t i = 0; i < rows * groups; ++i) {
+    const std::int64_t begin = i / groups * columns + i % groups * width;
+    const std::int64_t end = std::min(begin + width, (i / groups + 1) * columns);
+    const float* values = w.data<float>();
+    float largest = 1e-9f;
+    for (std::int64_t k = begin; k < end; ++k) largest = std::max(largest, std::abs(values[k]));
+    const float scale = largest / static_cast<float>(m.scheme.qmax());
+    m.scales.mutable_data<float>()[i] = scale;
+    for (std::int64_t k = begin; k < end; ++k) {
+      m.values.mutable_data<std::int8_t>()[k] =
+          static_cast<std::int8_t>(std::lrint(values[k] / scale));
+    }
+  }
+  return m;
+}
+
+}  // namespace
+
+std::filesystem::path make_quantized(const TempFolder& folder, const std::string& name,
+                                     const std::filesystem::path& source, int bits,
+                                     std::int64_t group, ActivationScheme activations) {
+  const Checkpoint checkpoint = Checkpoint::open(source);
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  std::vector<std::tuple<std::string, ModuleClass, ModuleScheme>> modules;
+  std::vector<std::string> ignored;
+  for (const TensorSpec& spec : checkpoint.architecture().tensors()) {
+    if (spec.role == Role::kHead && checkpoint.head_is_tied()) continue;
+    const Tensor weight = checkpoint.tensor(spec.name).to_f32();
+    if (is_linear(spec.role) && (group == 0 || weight.dim(1) % group == 0)) {
+      const QuantizedMatrix matrix = round_symmetric(weight, bits, group);
+      const ModuleScheme scheme{matrix.scheme, activations, WeightLayout::kInferred};
+      modules.emplace_back(spec.module(), ModuleClass::kLinear, scheme);
+      for (auto& part : to_compressed_tensors(spec.module(), scheme, matrix, DType::kF32)) {
+        tensors.push_back(std::move(part));
+      }
+      continue;
+    }
+    if (is_linear(spec.role)) ignored.push_back(spec.module());
+    tensors.emplace_back(spec.name, weight);
+  }
+  auto config = checkpoint.config().json();
+  config["quantization_config"] = make_quantization_config(modules, ignored);
+  const auto output = folder.path() / name;
+  std::filesystem::create_directories(output);
+  write_safetensors(output / "model.safetensors", tensors);
+  std::ofstream(output / "config.json") << config.dump();
+  return output;
+}
+
+}  // namespace aquatint::testing
