@@ -1,4 +1,4 @@
-"""Speed of this project's tokenizer and of the `tokenizers` library on the same text, one thread each.
+"""Speed of this project's tokenizer and of the `tokenizers` library on the same text, one thread.
 
 Usage: tokenizer_speed.py TEXT_BENCH SHARED
 Rates are by processor time. The library gets its fastest call: encode_batch_fast where only ids

@@ -71,7 +71,9 @@ MergeTable Bpe::build_merges(const Merges& merges, const Vocabulary& vocabulary,
                              const std::string& prefix, const std::string& where) {
   MergeTable table(merges.size());
   std::uint32_t rank = 0;
-  for (const auto& [left, right] : merges) {
+  for (const auto& merge : merges) {
+    const auto& left = merge.first;
+    const auto& right = merge.second;
     const auto require = [&](const std::string& token) {
       const auto id = vocabulary.id(token);
       if (!id) {
