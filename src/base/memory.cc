@@ -1,6 +1,9 @@
 #include "base/memory.h"
 
 #include <fmt/core.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -57,6 +60,12 @@ std::int64_t free_disk_bytes(const std::filesystem::path& path) {
   const auto space = std::filesystem::space(existing, error);
   if (error) return std::numeric_limits<std::int64_t>::max();
   return static_cast<std::int64_t>(space.available);
+}
+
+void release_free_memory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
 }
 
 std::string format_bytes(std::int64_t bytes) {

@@ -16,6 +16,8 @@ bool reset_peak_resident();
 std::int64_t available_memory_bytes();
 // Free space for an unprivileged user on the file system of `path` or of its nearest existing parent.
 std::int64_t free_disk_bytes(const std::filesystem::path& path);
+// Returns freed heap memory to the system, after work that needed much more of it than what follows.
+void release_free_memory();
 // "1.5 GiB", "312.0 MiB", "17 B".
 std::string format_bytes(std::int64_t bytes);
 

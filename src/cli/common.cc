@@ -1,35 +1,79 @@
 #include "cli/common.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/threads.h"
+#include "cli/options.h"
 #include "formats/atomic_file.h"
+#include "text/unicode.h"
 
 namespace aquatint::cli {
+namespace {
+
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
+constexpr std::int64_t kMostRepeats = 10'000;
+
+}  // namespace
 
 void ModelOptions::declare(CLI::App& verb) {
-  verb.add_option("--dtype", dtype,
-                  "Arithmetic of weights that are not quantized: float32 or bfloat16")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->capture_default_str();
+  add_choice(verb, "--dtype", dtype, {"auto", "float32", "bfloat16"},
+             "Arithmetic of weights that are not quantized (auto: float32, but bfloat16 beside "
+             "quantized weights)");
   verb.add_flag("--simulate", simulate,
-                "Run quantized weights in float arithmetic on the same grid instead of the integer "
+                "Run quantized weights in float arithmetic on the same grid, not in the integer "
                 "kernels");
 }
 
 LoadOptions ModelOptions::load_options() const {
   LoadOptions options;
-  options.compute =
-      dtype == "bfloat16" ? kernels::DenseType::kBF16 : kernels::DenseType::kF32;
+  if (dtype == "bfloat16") options.compute = kernels::DenseType::kBF16;
+  if (dtype == "float32") options.compute = kernels::DenseType::kF32;
   options.execution = simulate ? Execution::kSimulated : Execution::kInteger;
   return options;
 }
 
-void declare_threads(CLI::App& verb) {
-  verb.add_option_function<int>("--threads", set_num_threads, "Threads to use (default: all cores)")
-      ->check(CLI::Range(1, 1024));
+void SpeedOptions::declare(CLI::App& verb) {
+  add_count(verb, "--prompt-tokens", bench.prompt_tokens, 1, kMostTokens, "Tokens of the prefill");
+  add_count(verb, "--generated-tokens", bench.generated_tokens, 1, kMostTokens,
+            "Tokens of the decode");
+  add_count(verb, "--repeats", repeats, 1, kMostRepeats, "Timed runs, after one to warm up");
+}
+
+BenchOptions SpeedOptions::resolve() const {
+  BenchOptions result = bench;
+  result.repeats = static_cast<int>(repeats);
+  return result;
+}
+
+void check_output(const std::string& path) {
+  if (path.empty() || path == "-") return;
+  std::error_code error;
+  const std::filesystem::path file(path);
+  if (std::filesystem::is_directory(file, error)) {
+    raise(ErrorKind::kIo, "'{}' is a folder; the name of a file is needed", path);
+  }
+  const std::filesystem::path parent = file.parent_path().empty() ? "." : file.parent_path();
+  if (!std::filesystem::is_directory(parent, error)) {
+    raise(ErrorKind::kIo, "'{}': there is no folder '{}' to write to", path, parent.string());
+  }
+  if (::access(parent.c_str(), W_OK) != 0) {
+    raise(ErrorKind::kIo, "'{}': cannot write to folder '{}': {}", path, parent.string(),
+          std::strerror(errno));
+  }
+}
+
+void check_utf8(std::string_view text, const std::string& what, ErrorKind kind) {
+  for (std::size_t at = 0; at < text.size();) {
+    const text::Utf8Unit unit = text::utf8_unit_at(text, at);
+    if (!unit.valid) raise(kind, "{}: byte {} is not UTF-8 text", what, at);
+    at += unit.size;
+  }
 }
 
 void print(const std::string& text) {

@@ -3,8 +3,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "models/model.h"
+#include "runtime/bench.h"
 
 namespace CLI {
 class App;
@@ -14,14 +16,26 @@ namespace aquatint::cli {
 
 // How models are loaded: --dtype and --simulate.
 struct ModelOptions {
-  std::string dtype = "float32";
+  std::string dtype = "auto";
   bool simulate = false;
   void declare(CLI::App& verb);
   LoadOptions load_options() const;
 };
 
-// --threads, declared on every verb that computes.
-void declare_threads(CLI::App& verb);
+// What is timed: --prompt-tokens, --generated-tokens and --repeats.
+struct SpeedOptions {
+  BenchOptions bench;
+  std::int64_t repeats = bench.repeats;
+  void declare(CLI::App& verb);
+  BenchOptions resolve() const;
+};
+
+// Error kIo unless a file can be made at `path` (empty and "-": always). To be called before long work, not
+// after it.
+void check_output(const std::string& path);
+
+// Error of `kind` naming `what` and the first byte of the text that is not UTF-8.
+void check_utf8(std::string_view text, const std::string& what, ErrorKind kind);
 
 // Writes JSON to a file, or to standard output for "-".
 void write_json(const std::string& path, const nlohmann::json& value);

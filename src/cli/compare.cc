@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "cli/common.h"
 #include "cli/eval_options.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "eval/eval_report.h"
 #include "eval/tasks.h"
@@ -23,7 +24,7 @@ struct Options {
   std::vector<std::string> models;
   EvalOptions eval;
   ModelOptions loading;
-  BenchOptions bench;
+  SpeedOptions speed;
 };
 
 struct Row {
@@ -35,14 +36,14 @@ struct Row {
 
 // Speed and peak memory are measured in a process of their own, so that neither the other model nor the
 // evaluation is in the figures.
-json measure_speed(const std::string& model, const Options& options) {
+json measure_speed(const std::string& model, const Options& options, const BenchOptions& bench) {
   std::vector<std::string> arguments = {
       "bench",           model,
       "--json",          "-",
       "--dtype",         options.loading.dtype,
-      "--prompt-tokens", std::to_string(options.bench.prompt_tokens),
-      "--generated-tokens", std::to_string(options.bench.generated_tokens),
-      "--repeats",       std::to_string(options.bench.repeats),
+      "--prompt-tokens", std::to_string(bench.prompt_tokens),
+      "--generated-tokens", std::to_string(bench.generated_tokens),
+      "--repeats",       std::to_string(bench.repeats),
       "--threads",       std::to_string(num_threads()),
       "--quiet"};
   if (options.loading.simulate) arguments.emplace_back("--simulate");
@@ -78,41 +79,47 @@ json rows_json(const std::vector<Row>& rows) {
   return out;
 }
 
-void run(const Options& options) {
-  const TextData text = read_text_data(options.text);
-  const PerplexityOptions perplexity = options.eval.resolve();
+// Quality of every model against the reference, whose own perplexity comes from the same pass.
+void measure_quality(const Options& options, const TextData& text, std::vector<Row>& rows) {
   const LoadOptions loading = options.loading.load_options();
-
-  std::vector<Row> rows;
-  const auto add_row = [&](const std::string& folder) -> Row& {
-    rows.push_back({folder, Checkpoint::open(folder).tensors().total_bytes(),
-                    measure_speed(folder, options), {}});
-    return rows.back();
-  };
-  add_row(options.reference);
   const Tokenizer reference_tokenizer = Tokenizer::open(options.reference);
   Model reference = Model::load(Checkpoint::open(options.reference), loading);
-  for (const std::string& folder : options.models) {
-    Row& row = add_row(folder);
-    const Tokenizer tokenizer = Tokenizer::open(folder);
-    Model model = Model::load(Checkpoint::open(folder), loading);
-    row.quality =
-        evaluate_text({model, tokenizer, &reference, &reference_tokenizer}, text, perplexity);
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    const Tokenizer tokenizer = Tokenizer::open(rows[i].model);
+    Model model = Model::load(Checkpoint::open(rows[i].model), loading);
+    rows[i].quality = evaluate_text({model, tokenizer, &reference, &reference_tokenizer}, text,
+                                    options.eval.resolve());
   }
-  // The reference's own perplexity comes from the same pass.
   rows.front().quality.task = rows.back().quality.task;
   rows.front().quality.perplexity = rows.back().quality.divergence->reference;
+}
+
+void run(const Options& options) {
+  check_output(options.json);
+  const TextData text = read_text(options.text);
+  // Whatever is wrong with a model is said before anything is measured.
+  std::vector<Row> rows;
+  std::vector<std::string> folders = {options.reference};
+  folders.insert(folders.end(), options.models.begin(), options.models.end());
+  for (const std::string& folder : folders) {
+    rows.push_back({folder, Checkpoint::open(folder).tensors().total_bytes(), {}, {}});
+    Tokenizer::open(folder);
+  }
+  measure_quality(options, text, rows);
+  const BenchOptions bench = options.speed.resolve();
+  for (Row& row : rows) row.speed = measure_speed(row.model, options, bench);
 
   if (!options.json.empty()) write_json(options.json, rows_json(rows));
   if (options.json == "-") return;
   const PerplexityResult& p = *rows.front().quality.perplexity;
   print(table_text(rows));
   print(fmt::format(
-      "\ntoken perplexity and divergence from {}: {}, protocol {}, window {}, {} of {} tokens scored, "
-      "BOS {}\nspeed: {} prompt and {} generated tokens, batch 1, {} threads, medians of {} runs\n",
-      options.reference, p.text, protocol_name(p.protocol), p.window, p.scored, p.tokens,
-      bos_policy_name(p.bos), options.bench.prompt_tokens, options.bench.generated_tokens,
-      num_threads(), options.bench.repeats));
+      "\nquality: per token on {}, protocol {}, window {}, {} of {} tokens scored, BOS {};\n"
+      "         change, KLD and top-1 against {}\n"
+      "speed:   {} prompt and {} generated tokens, batch 1, {} threads, medians of {} runs\n",
+      p.text, protocol_name(p.protocol), p.window, p.scored, p.tokens, bos_policy_name(p.bos),
+      options.reference, bench.prompt_tokens, bench.generated_tokens, num_threads(),
+      bench.repeats));
 }
 
 }  // namespace
@@ -121,19 +128,17 @@ void add_compare(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "compare", "Size, perplexity, divergence, speed and memory of models, side by side");
-  verb->add_option("reference", options->reference, "Model folder to compare with")->required();
-  verb->add_option("models", options->models, "Model folders")->required();
-  verb->add_option("--text", options->text, "Text file to measure quality on")->required();
-  verb->add_option("--prompt-tokens", options->bench.prompt_tokens, "Tokens of the timed prefill")
-      ->capture_default_str();
-  verb->add_option("--generated-tokens", options->bench.generated_tokens,
-                   "Tokens of the timed decode")
-      ->capture_default_str();
-  verb->add_option("--repeats", options->bench.repeats, "Timed runs")->capture_default_str();
-  verb->add_option("--json", options->json, "Write the result as JSON to a file, or - for output");
+  verb->add_option("reference", options->reference, "Model folder to compare with, usually the original")
+      ->required();
+  verb->add_option("models", options->models, "Model folders to compare")->required();
+  add_text(*verb, "--text", options->text, "FILE",
+           "Text file to measure quality on, or .jsonl with a page or text per line")
+      ->required();
   options->eval.declare(*verb);
+  options->speed.declare(*verb);
   options->loading.declare(*verb);
-  declare_threads(*verb);
+  add_threads(*verb);
+  add_json(*verb, options->json);
   verb->footer("Example:\n  aquatint compare models/gla gla-w8a8 gla-w4a16 --text book.txt");
   verb->callback([options] { run(*options); });
 }

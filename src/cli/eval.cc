@@ -4,34 +4,31 @@
 #include <optional>
 
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/eval_options.h"
 #include "cli/verbs.h"
 #include "eval/eval_report.h"
 
 namespace aquatint::cli {
+namespace {
+
+constexpr std::int64_t kMostWindows = 4096;
+
+}  // namespace
 
 void EvalOptions::declare(CLI::App& verb) {
-  verb.add_option("--protocol", protocol, "How a text is cut and scored: " +
-                                              CLI::detail::join(protocol_names(), ", "))
-      ->check(CLI::IsMember(protocol_names()))
-      ->capture_default_str();
-  verb.add_option("--window", perplexity.window,
-                  "Tokens of a window; 0: the protocol's (model context for lm-eval, 2048 or less "
-                  "for gptq, 512 for llama.cpp)")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb.add_option("--bos", bos, "Beginning-of-text token: as the tokenizer does, none or always")
-      ->check(CLI::IsMember(bos_policy_names()))
-      ->capture_default_str();
-  verb.add_option("--max-tokens", perplexity.max_tokens, "Only the first tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb.add_option("--max-documents", perplexity.max_documents, "Only the first documents; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb.add_option("--batch", perplexity.batch, "Windows run together; 0: chosen for the model")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_choice(verb, "--protocol", protocol, protocol_names(), "How the text is cut and scored");
+  add_count(verb, "--window", perplexity.window, 0, kLargestCount,
+            "Tokens of a window; 0: as the protocol has it (lm-eval: the model's context, gptq: "
+            "that but at most 2048, llama.cpp: 512)");
+  add_choice(verb, "--bos", bos, bos_policy_names(),
+             "Whether the text begins with the beginning-of-text token");
+  add_count(verb, "--max-tokens", perplexity.max_tokens, 0, kLargestCount,
+            "Use only the first N tokens; 0: all");
+  add_count(verb, "--max-documents", perplexity.max_documents, 0, kLargestCount,
+            "Use only the first N documents; 0: all");
+  add_count(verb, "--batch", perplexity.batch, 0, kMostWindows,
+            "Windows run together; 0: as many as suit the model");
 }
 
 PerplexityOptions EvalOptions::resolve() const {
@@ -39,6 +36,14 @@ PerplexityOptions EvalOptions::resolve() const {
   result.protocol = *protocol_from_name(protocol);
   result.bos = *bos_policy_from_name(bos);
   return result;
+}
+
+TextData read_text(const std::string& path) {
+  TextData data = read_text_data(path);
+  for (const TextDocument& document : data.documents) {
+    check_utf8(document.text, "'" + path + "'", ErrorKind::kCorrupt);
+  }
+  return data;
 }
 
 namespace {
@@ -61,19 +66,21 @@ std::string task_help() {
          "  aquatint eval gla-w8a8 --text book.txt --protocol gptq --reference models/gla";
 }
 
-std::vector<EvalResult> evaluate(const Options& options, const EvalSubject& subject) {
+std::vector<EvalResult> evaluate(const Options& options, const EvalSubject& subject,
+                                 const TextData& text) {
   std::vector<EvalResult> results;
   const PerplexityOptions perplexity = options.eval.resolve();
   for (const std::string& name : options.tasks) {
     results.push_back(run_eval_task(find_eval_task(name), subject, options.data, perplexity));
   }
   if (!options.text.empty()) {
-    results.push_back(evaluate_text(subject, read_text_data(options.text), perplexity));
+    results.push_back(evaluate_text(subject, text, perplexity));
   }
   return results;
 }
 
 void run(const Options& options) {
+  check_output(options.json);
   if (options.tasks.empty() == options.text.empty()) {
     raise(ErrorKind::kInvalidArgument, "eval needs either --tasks with --data, or --text FILE");
   }
@@ -81,6 +88,7 @@ void run(const Options& options) {
     raise(ErrorKind::kInvalidArgument, "--tasks needs --data FOLDER");
   }
   for (const std::string& name : options.tasks) find_eval_task(name);
+  const TextData text_data = options.text.empty() ? TextData{} : read_text(options.text);
   const Tokenizer tokenizer = Tokenizer::open(options.model);
   Model model =
       Model::load(Checkpoint::open(options.model), options.loading.load_options());
@@ -94,7 +102,7 @@ void run(const Options& options) {
     subject.reference = &*reference;
     subject.reference_tokenizer = &*reference_tokenizer;
   }
-  const std::vector<EvalResult> results = evaluate(options, subject);
+  const std::vector<EvalResult> results = evaluate(options, subject, text_data);
   if (!options.json.empty()) {
     nlohmann::json out = {{"model", options.model},
                           {"dtype", options.loading.dtype},
@@ -105,7 +113,7 @@ void run(const Options& options) {
     if (options.json == "-") return;
   }
   std::string text;
-  for (const std::string& line : eval_table(results)) text += line + "\n";
+  for (const std::string& line : eval_lines(results)) text += line + "\n";
   print(text);
 }
 
@@ -115,17 +123,17 @@ void add_eval(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "eval", "Measure perplexity, and divergence from a reference model");
-  verb->add_option("model", options->model, "Model folder")->required();
-  verb->add_option("--tasks", options->tasks, "Tasks by name, separated by commas")
-      ->delimiter(',');
-  verb->add_option("--data", options->data, "Folder with the tasks' data files");
-  verb->add_option("--text", options->text, "Text file, or .jsonl with a page or text per line");
-  verb->add_option("--reference", options->reference,
-                   "Model folder to measure divergence from, usually the original");
-  verb->add_option("--json", options->json, "Write the results as JSON to a file, or - for output");
+  add_model(*verb, options->model);
+  add_words(*verb, "--tasks", options->tasks, "NAMES", "Tasks (below), separated by commas");
+  add_text(*verb, "--data", options->data, "FOLDER", "Folder with the data files of the tasks");
+  add_text(*verb, "--text", options->text, "FILE",
+           "Text file to measure on instead, or .jsonl with a page or text per line");
+  add_text(*verb, "--reference", options->reference, "MODEL",
+           "Model folder to measure the divergence from, usually the original");
   options->eval.declare(*verb);
   options->loading.declare(*verb);
-  declare_threads(*verb);
+  add_threads(*verb);
+  add_json(*verb, options->json);
   verb->footer(task_help());
   verb->callback([options] { run(*options); });
 }

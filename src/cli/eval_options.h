@@ -4,6 +4,7 @@
 #include <string>
 
 #include "eval/protocol.h"
+#include "eval/text_data.h"
 
 namespace CLI {
 class App;
@@ -17,5 +18,8 @@ struct EvalOptions {
   void declare(CLI::App& verb);
   PerplexityOptions resolve() const;
 };
+
+// The documents of a --text file. Error kCorrupt when it is empty or not UTF-8.
+TextData read_text(const std::string& path);
 
 }  // namespace aquatint::cli

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "report/inspect.h"
 
@@ -16,11 +17,12 @@ void add_inspect(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "inspect", "Show a model's architecture, tensors by role, sizes and quantization");
-  verb->add_option("model", options->model, "Model folder")->required();
-  verb->add_flag("--tensors", options->tensors, "One line per tensor");
-  verb->add_option("--json", options->json, "Write everything as JSON to a file, or - for output");
+  add_model(*verb, options->model);
+  verb->add_flag("--tensors", options->tensors, "List every tensor too");
+  add_json(*verb, options->json);
   verb->footer("Example:\n  aquatint inspect models/gla --tensors");
   verb->callback([options] {
+    check_output(options->json);
     const Checkpoint checkpoint = Checkpoint::open(options->model);
     if (!options->json.empty()) write_json(options->json, inspect_json(checkpoint));
     if (options->json != "-") print(inspect_text(checkpoint, options->tensors));

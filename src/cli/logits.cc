@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "formats/safetensors.h"
 #include "text/tokenizer.h"
@@ -54,8 +55,12 @@ class PatternTaps : public TapSink {
 };
 
 void run(const Options& options) {
+  check_output(options.out);
   std::vector<std::int32_t> tokens = options.tokens;
-  if (tokens.empty()) tokens = Tokenizer::open(options.model).encode(options.text, true);
+  if (tokens.empty()) {
+    check_utf8(options.text, "--text", ErrorKind::kInvalidArgument);
+    tokens = Tokenizer::open(options.model).encode(options.text, true);
+  }
   if (tokens.empty()) raise(ErrorKind::kInvalidArgument, "the text has no tokens");
   const auto n = static_cast<std::int64_t>(tokens.size());
   Model model =
@@ -92,18 +97,17 @@ void add_logits(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "logits", "Write the float32 logits of every token, and inner values, to a safetensors file");
-  verb->add_option("model", options->model, "Model folder")->required();
-  auto* source = verb->add_option_group("source", "What to run");
-  source->add_option("--tokens", options->tokens, "Token ids, e.g. 1,2,3")->delimiter(',');
-  source->add_option("--text", options->text, "A text, tokenized with its special tokens");
+  add_model(*verb, options->model);
+  auto* source = verb->add_option_group("source");
+  add_tokens(*source, "--tokens", options->tokens, "Token ids to run, e.g. 1,2,3");
+  add_text(*source, "--text", options->text, "TEXT",
+           "Text to run, tokenized with its special tokens; this or --tokens");
   source->require_option(1);
-  verb->add_option("--taps", options->taps,
-                   "Inner values to write too, by pattern (* and ?); repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  verb->add_option("--out", options->out, "File to write")->required();
+  add_repeated(*verb, "--taps", options->taps, "PATTERN",
+               "Inner values to write too, by name; * and ? match any characters");
+  add_text(*verb, "--out", options->out, "FILE", "Safetensors file to write")->required();
   options->loading.declare(*verb);
-  declare_threads(*verb);
+  add_threads(*verb);
   verb->footer("Example:\n"
                "  aquatint logits models/gla --tokens 1,2,3 --taps 'hidden.*' --out l.safetensors");
   verb->callback([options] { run(*options); });

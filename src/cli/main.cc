@@ -9,13 +9,13 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/verbs.h"
 
 namespace {
 
 constexpr const char* kDescription =
-    "Aquatint quantizes, measures and runs language models: gated linear attention (GLA) today,\n"
-    "Mamba, Mamba-2, GPT-2 and the Llama family to come.";
+    "Quantize, measure and run language models with gated linear attention (GLA)";
 
 constexpr const char* kExamples =
     "Examples:\n"
@@ -25,12 +25,29 @@ constexpr const char* kExamples =
     "  aquatint compare models/gla gla-w8a8 --text book.txt\n"
     "  aquatint run gla-w8a8 --prompt 'It was a dark'\n"
     "\n"
-    "Exit codes: 0 success, 2 bad options or input, 3 not found, 4 corrupt file, 5 unsupported,\n"
-    "6 read or write failure, 7 not enough memory or disk, 8 device, 9 NaN or infinity, 1 a bug.";
+    "Exit codes: 0 success, 2 bad options or input, 3 not found, 4 corrupt file,\n"
+    "5 unsupported, 6 read or write failure, 7 not enough memory or disk, 8 device,\n"
+    "9 NaN or infinity, 1 a bug.";
 
 int report(const char* what, int code) {
   std::fprintf(stderr, "aquatint: error: %s\n", what);
   return code;
+}
+
+// Help and version, which may fail to be printed like any result.
+int show(const std::string& text) {
+  try {
+    aquatint::cli::print(text);
+    return 0;
+  } catch (const aquatint::Error& error) {
+    return report(error.what(), aquatint::cli::exit_code(error.kind()));
+  }
+}
+
+// Of the verb that was named, or of the program.
+std::string help_of(const CLI::App& program) {
+  const auto verbs = program.get_subcommands();
+  return verbs.empty() ? program.help() : verbs.front()->help();
 }
 
 }  // namespace
@@ -42,11 +59,11 @@ int main(int argc, char** argv) {
 
   CLI::App program(kDescription, "aquatint");
   program.footer(kExamples);
-  program.set_version_flag("--version", AQUATINT_VERSION);
+  program.set_version_flag("--version", "aquatint " AQUATINT_VERSION, "Print the version");
   program.require_subcommand(1);
-  program.get_formatter()->column_width(34);
+  program.formatter(cli::make_help_formatter());
   bool quiet = false;
-  program.add_flag("-q,--quiet", quiet, "No progress and no notes, only results and errors");
+  program.add_flag("-q,--quiet", quiet, "Print results and errors only: no progress, no notes");
   program.fallthrough();
   program.parse_complete_callback([&] {
     init_logging(quiet ? LogLevel::kError : LogLevel::kInfo);
@@ -63,14 +80,16 @@ int main(int argc, char** argv) {
   cli::add_synth(program);
   cli::add_completion(program);
 
+  if (argc == 1) return show(program.help());
   try {
     program.parse(argc, argv);
     return 0;
-  } catch (const CLI::Success& success) {
-    return program.exit(success);  // --help, --version
+  } catch (const CLI::CallForVersion& version) {
+    return show(std::string(version.what()) + "\n");
+  } catch (const CLI::Success&) {
+    return show(help_of(program));
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "aquatint: error: %s (see --help)\n", error.what());
-    return 2;
+    return report(cli::explain(error, program).c_str(), 2);
   } catch (const Error& error) {
     return report(error.what(), cli::exit_code(error.kind()));
   } catch (const std::bad_alloc&) {

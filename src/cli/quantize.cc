@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/pipeline.h"
@@ -13,6 +14,8 @@
 
 namespace aquatint::cli {
 namespace {
+
+constexpr std::int64_t kLargestShardMib = std::int64_t{1} << 30;
 
 struct Options {
   std::string model, recipe, out, json;
@@ -69,11 +72,11 @@ std::string plan_text(const Plan& plan) {
   return text;
 }
 
-nlohmann::json result_json(const Plan& plan, const QuantizeResult& result) {
-  nlohmann::json out = {{"bytes_before", result.bytes_before}, {"bytes_after", result.bytes_after},
-                        {"seconds", result.seconds},           {"shards", result.shards},
-                        {"resumed_units", result.resumed_units},
-                        {"peak_memory_bytes", peak_resident_bytes()}};
+nlohmann::json plan_json(const Plan& plan) {
+  nlohmann::json out = {{"bytes_before", plan.bytes_before},
+                        {"bytes_after", plan.bytes_after},
+                        {"memory_bytes_needed", plan.memory_bytes},
+                        {"disk_bytes_needed", plan.disk_bytes}};
   for (const TensorPlan& t : plan.tensors) {
     out["tensors"].push_back({{"name", t.spec->name},
                               {"role", role_name(t.spec->role)},
@@ -86,7 +89,17 @@ nlohmann::json result_json(const Plan& plan, const QuantizeResult& result) {
   return out;
 }
 
+nlohmann::json result_json(const Plan& plan, const QuantizeResult& result) {
+  nlohmann::json out = plan_json(plan);
+  out["seconds"] = result.seconds;
+  out["shards"] = result.shards;
+  out["resumed_units"] = result.resumed_units;
+  out["peak_memory_bytes"] = peak_resident_bytes();
+  return out;
+}
+
 void run(const Options& options) {
+  check_output(options.json);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const Recipe recipe = Recipe::load(options.recipe);
   const Plan plan = make_plan(checkpoint, recipe);
@@ -95,8 +108,11 @@ void run(const Options& options) {
     print(fmt::format("{} with recipe {}: {}\n\n", options.model, recipe.name, recipe.description));
     print(plan_text(plan));
   }
-  if (options.dry_run) return;
-  preflight(plan, options.out);
+  if (options.dry_run) {
+    if (!options.json.empty()) write_json(options.json, plan_json(plan));
+    return;
+  }
+  preflight(plan, options.out, available_resources(options.out));
   const QuantizeResult result =
       quantize(checkpoint, recipe, plan,
                {options.out, options.shard_mib << 20, options.overwrite});
@@ -116,16 +132,16 @@ void add_quantize(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "quantize", "Quantize a model by a recipe into a new model folder");
-  verb->add_option("model", options->model, "Model folder")->required();
-  verb->add_option("--recipe", options->recipe, "Built-in recipe or YAML file")->required();
-  auto* out = verb->add_option("--out", options->out, "Folder to write");
+  add_model(*verb, options->model);
+  add_text(*verb, "--recipe", options->recipe, "RECIPE", "Built-in recipe, or a YAML file")
+      ->required();
+  auto* out = add_text(*verb, "--out", options->out, "FOLDER", "Folder to write");
   auto* dry = verb->add_flag("--dry-run", options->dry_run, "Show the plan and stop");
   verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");
-  verb->add_option("--max-shard-size", options->shard_mib, "Largest output file, in MiB")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))
-      ->capture_default_str();
-  verb->add_option("--json", options->json, "Write the result as JSON to a file, or - for output");
-  declare_threads(*verb);
+  add_count(*verb, "--max-shard-size", options->shard_mib, 1, kLargestShardMib,
+            "Largest output file, in MiB");
+  add_threads(*verb);
+  add_json(*verb, options->json);
   verb->footer(recipe_list());
   verb->callback([options, out, dry] {
     if (out->count() == 0 && dry->count() == 0) {

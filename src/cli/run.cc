@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "runtime/generate.h"
 
@@ -20,7 +21,7 @@ struct Options {
   std::string model, prompt, json;
   GenerateOptions generate;
   ModelOptions loading;
-  bool no_bos = false, echo = true;
+  bool no_bos = false, no_echo = false;
 };
 
 std::string read_standard_input() {
@@ -31,6 +32,22 @@ double rate(std::size_t tokens, double seconds) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
+void declare_sampler(CLI::App& verb, SamplerOptions& sampler) {
+  constexpr double kMost = 1e6;
+  add_number(verb, "--temperature", sampler.temperature, {0, kMost, false, false, "of 0 or more"},
+             "Above 1 more varied, below 1 less; 0: always the likeliest token");
+  add_count(verb, "--top-k", sampler.top_k, 0, kLargestCount,
+            "Choose among the N likeliest tokens; 0: all");
+  add_number(verb, "--top-p", sampler.top_p, {0, 1, true, false, "above 0, at most 1"},
+             "Choose among the likeliest tokens that make up this share; 1: all");
+  add_number(verb, "--min-p", sampler.min_p, {0, 1, false, true, "from 0 to below 1"},
+             "Leave out tokens below this share of the likeliest one's probability");
+  add_number(verb, "--repetition-penalty", sampler.repetition_penalty,
+             {0, kMost, true, false, "above 0"}, "Above 1 makes tokens seen lately less likely");
+  add_count(verb, "--repeat-last-n", sampler.repeat_last_n, 0, kLargestCount,
+            "How many tokens back that looks; 0: all");
+}
+
 void run(Options options, bool has_prompt, bool has_seed) {
   if (!has_prompt) {
     if (::isatty(STDIN_FILENO) != 0) {
@@ -38,6 +55,8 @@ void run(Options options, bool has_prompt, bool has_seed) {
     }
     options.prompt = read_standard_input();
   }
+  check_output(options.json);
+  check_utf8(options.prompt, "the prompt", ErrorKind::kInvalidArgument);
   if (!has_seed) options.generate.sampler.seed = std::random_device{}();
   options.generate.add_special_tokens = !options.no_bos;
 
@@ -45,7 +64,7 @@ void run(Options options, bool has_prompt, bool has_seed) {
   const Tokenizer tokenizer = Tokenizer::open(options.model);
   Model model = Model::load(checkpoint, options.loading.load_options());
   const bool json_only = options.json == "-";
-  if (!json_only && options.echo) print(options.prompt);
+  if (!json_only && !options.no_echo) print(options.prompt);
   const GenerateResult result =
       generate(model, tokenizer, options.prompt, options.generate, [&](std::string_view text) {
         if (!json_only) print(std::string(text));
@@ -76,36 +95,21 @@ void add_run(CLI::App& program) {
   auto options = std::make_shared<Options>();
   SamplerOptions& sampler = options->generate.sampler;
   CLI::App* verb = program.add_subcommand("run", "Generate text from a prompt, streaming");
-  verb->add_option("model", options->model, "Model folder")->required();
-  auto* prompt = verb->add_option("-p,--prompt", options->prompt,
-                                  "Prompt (default: read from standard input)");
-  verb->add_option("-n,--max-tokens", options->generate.max_tokens, "Tokens to generate at most")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb->add_option("--temperature", sampler.temperature, "0 always takes the likeliest token")
-      ->capture_default_str();
-  verb->add_option("--top-k", sampler.top_k, "Choose among the k likeliest; 0: all")
-      ->capture_default_str();
-  verb->add_option("--top-p", sampler.top_p, "Choose among the likeliest that make up this share")
-      ->capture_default_str();
-  verb->add_option("--min-p", sampler.min_p, "Drop tokens below this share of the likeliest")
-      ->capture_default_str();
-  verb->add_option("--repetition-penalty", sampler.repetition_penalty,
-                   "Above 1 discourages tokens seen lately")
-      ->capture_default_str();
-  verb->add_option("--repeat-last-n", sampler.repeat_last_n, "How far back that looks; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  auto* seed = verb->add_option("--seed", sampler.seed, "Seed of the draws (default: random)");
-  verb->add_option("--stop", options->generate.stop, "Text that ends the generation (repeatable)")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  verb->add_flag("--ignore-eos", options->generate.ignore_eos, "Go on after end-of-text");
-  verb->add_flag("--no-bos", options->no_bos, "No beginning-of-text token before the prompt");
-  verb->add_flag("!--no-echo", options->echo, "Do not print the prompt");
-  verb->add_option("--json", options->json, "Write the result as JSON to a file, or - for output");
+  add_model(*verb, options->model);
+  auto* prompt = add_text(*verb, "-p,--prompt", options->prompt, "TEXT",
+                          "Text to continue")->default_str("standard input");
+  add_count(*verb, "-n,--max-tokens", options->generate.max_tokens, 0, kLargestCount,
+            "Tokens to generate at most");
+  declare_sampler(*verb, sampler);
+  auto* seed = add_seed(*verb, sampler.seed, "Seed of the draws")->default_str("random");
+  add_repeated(*verb, "--stop", options->generate.stop, "TEXT", "Stop before this text");
+  verb->add_flag("--ignore-eos", options->generate.ignore_eos, "Go on after the end-of-text token");
+  verb->add_flag("--no-bos", options->no_bos,
+                 "Put no beginning-of-text token before the prompt");
+  verb->add_flag("--no-echo", options->no_echo, "Do not print the prompt before the text");
   options->loading.declare(*verb);
-  declare_threads(*verb);
+  add_threads(*verb);
+  add_json(*verb, options->json);
   verb->footer("Examples:\n"
                "  aquatint run models/gla -p 'It was a dark' -n 100 --seed 1\n"
                "  echo 'Call me' | aquatint run models/gla --temperature 0");

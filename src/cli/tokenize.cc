@@ -4,6 +4,7 @@
 
 #include "base/mapped_file.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "report/table.h"
 #include "text/tokenizer.h"
@@ -17,13 +18,31 @@ struct Options {
   bool no_special = false, ids_only = false;
 };
 
+void decode(const Tokenizer& tokenizer, const Options& options) {
+  for (const TokenId id : options.decode) {
+    if (tokenizer.id_to_token(id)) continue;
+    raise(ErrorKind::kInvalidArgument, "token {} is not in the vocabulary of {}", id,
+          tokenizer.vocab_size());
+  }
+  const std::string text = tokenizer.decode(options.decode, options.no_special);
+  if (!options.json.empty()) {
+    write_json(options.json, {{"ids", options.decode}, {"text", text}});
+    if (options.json == "-") return;
+  }
+  print(text + "\n");
+}
+
 void run(const Options& options) {
+  check_output(options.json);
   const Tokenizer tokenizer = Tokenizer::open(options.model);
   if (!options.decode.empty()) {
-    print(tokenizer.decode(options.decode, options.no_special) + "\n");
+    decode(tokenizer, options);
     return;
   }
-  const std::string text = options.file.empty() ? options.text : read_text_file(options.file);
+  const bool from_file = !options.file.empty();
+  const std::string text = from_file ? read_text_file(options.file) : options.text;
+  check_utf8(text, from_file ? "'" + options.file + "'" : "--text",
+             from_file ? ErrorKind::kCorrupt : ErrorKind::kInvalidArgument);
   const Encoding encoding = tokenizer.encode_with_offsets(text, !options.no_special);
   if (!options.json.empty()) {
     nlohmann::json out = {{"ids", encoding.ids}, {"offsets", encoding.offsets}};
@@ -54,17 +73,19 @@ void add_tokenize(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb =
       program.add_subcommand("tokenize", "Show the tokens of a text, or the text of tokens");
-  verb->add_option("model", options->model, "Model folder")->required();
-  auto* source = verb->add_option_group("source", "What to convert");
-  source->add_option("--text", options->text, "A text");
-  source->add_option("--file", options->file, "A text file");
-  source->add_option("--decode", options->decode, "Token ids, e.g. 1,2,3")->delimiter(',');
+  add_model(*verb, options->model);
+  auto* source = verb->add_option_group("source");
+  add_text(*source, "--text", options->text, "TEXT", "Text to turn into tokens");
+  add_text(*source, "--file", options->file, "FILE", "The same with the text of a file");
+  add_tokens(*source, "--decode", options->decode, "Token ids to turn into text, e.g. 1,2,3");
   source->require_option(1);
   verb->add_flag("--no-special", options->no_special,
-                 "Without the special tokens the tokenizer adds; with --decode, leave them out");
-  verb->add_flag("--ids", options->ids_only, "Print ids only");
-  verb->add_option("--json", options->json, "Write ids, tokens and byte offsets as JSON");
-  verb->footer("Example:\n  aquatint tokenize models/gla --text 'Hello, world' --ids");
+                 "Leave out the special tokens that the tokenizer adds, or that --decode is given");
+  verb->add_flag("--ids", options->ids_only, "Print the ids only, on one line");
+  add_json(*verb, options->json);
+  verb->footer("Examples:\n"
+               "  aquatint tokenize models/gla --text 'Hello, world' --ids\n"
+               "  aquatint tokenize models/gla --decode 1,586,408,1106");
   verb->callback([options] { run(*options); });
 }
 

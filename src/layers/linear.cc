@@ -11,7 +11,7 @@ Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
   if (const auto* dense = std::get_if<Tensor>(&weights.weight)) {
     outputs_ = dense->dim(0);
     columns_ = dense->dim(1);
-    dense_ = kernels::DenseWeights::pack(*dense, options.compute);
+    dense_ = kernels::DenseWeights::pack(*dense, options.compute.value_or(kernels::DenseType::kF32));
     return;
   }
   const auto& matrix = std::get<QuantizedMatrix>(weights.weight);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <set>
+#include <vector>
 
 #include "base/hash.h"
 #include "base/mapped_file.h"
@@ -226,8 +227,27 @@ DType Checkpoint::stored_dtype(const TensorSpec& spec) const {
   return tensors_.tensor(source->name).dtype();
 }
 
+void Checkpoint::release(int block) const {
+  const auto release_entry = [&](const std::string& name) {
+    const auto entry = tensors_.entries().find(name);
+    if (entry == tensors_.entries().end()) return;
+    tensors_.files()[entry->second.file]->release(entry->second.offset, entry->second.nbytes);
+  };
+  for (const TensorSpec& spec : architecture_->tensors()) {
+    if (spec.block != block) continue;
+    for (const TensorSource& source : spec.sources) release_entry(source.name);
+    if (const auto module_scheme = scheme(spec)) {
+      for (const TensorInfo& info : compressed_tensor_infos(
+               spec.module(), *module_scheme, spec.shape[0], spec.shape[1], DType::kF32)) {
+        release_entry(info.name);
+      }
+    }
+  }
+}
+
+// Slices are hashed by all threads, then their hashes in order; what was read does not stay resident.
 std::string Checkpoint::fingerprint() const {
-  constexpr std::size_t kSlice = std::size_t{64} << 20;
+  constexpr std::size_t kSlice = std::size_t{8} << 20;
   Hasher hasher;
   hasher.update(read_text_file(folder_ / "config.json"));
   std::int64_t total = 0;
@@ -236,11 +256,24 @@ std::string Checkpoint::fingerprint() const {
   for (const auto& file : tensors_.files()) {
     const auto bytes = file->bytes();
     hasher.update(file->path().filename().string());
-    for (std::size_t offset = 0; offset < bytes.size(); offset += kSlice) {
-      const std::size_t n = std::min(kSlice, bytes.size() - offset);
-      hasher.update(bytes.data() + offset, n);
-      progress.advance(static_cast<std::int64_t>(n >> 20));
+    const auto slices = static_cast<std::int64_t>((bytes.size() + kSlice - 1) / kSlice);
+    const std::int64_t step = num_threads();
+    std::vector<std::string> digests(static_cast<std::size_t>(slices));
+    for (std::int64_t first = 0; first < slices; first += step) {
+      const std::int64_t count = std::min(step, slices - first);
+      parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = first + begin; i < first + end; ++i) {
+          const std::size_t offset = static_cast<std::size_t>(i) * kSlice;
+          const std::size_t n = std::min(kSlice, bytes.size() - offset);
+          Hasher slice;
+          slice.update(bytes.data() + offset, n);
+          digests[static_cast<std::size_t>(i)] = slice.hex();
+          file->release(offset, n);
+        }
+      });
+      progress.advance(count * static_cast<std::int64_t>(kSlice >> 20));
     }
+    for (const std::string& digest : digests) hasher.update(digest);
   }
   return hasher.hex();
 }

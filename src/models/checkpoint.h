@@ -39,6 +39,9 @@ class Checkpoint : public WeightSource {
   std::int64_t stored_bytes(const TensorSpec& spec) const;
   // Element type of a tensor that is stored in floating point.
   DType stored_dtype(const TensorSpec& spec) const;
+  // Lets the kernel take back the mapped pages of a block's tensors (-1: of those outside the blocks) once
+  // they have been copied; they are read again from the file if needed.
+  void release(int block) const;
   // A content hash of configuration and weights (reads all of them; shows progress).
   std::string fingerprint() const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/memory.h"
 #include "base/progress.h"
 
 namespace aquatint {
@@ -59,8 +60,14 @@ void SequenceState::assign(const std::vector<std::pair<std::string, Tensor>>& te
   length_ = length;
 }
 
-Model Model::load(const Checkpoint& checkpoint, const LoadOptions& options) {
+Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
   Model model;
+  LoadOptions options = requested;
+  if (!options.compute) {
+    options.compute = checkpoint.quantization() ? kernels::DenseType::kBF16
+                                                : kernels::DenseType::kF32;
+  }
+  model.compute_ = *options.compute;
   model.architecture_ = checkpoint.shared_architecture();
   const Architecture& architecture = *model.architecture_;
   Progress progress("loading " + checkpoint.folder().filename().string(), "blocks",
@@ -68,9 +75,12 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& options) {
   model.input_ = architecture.load_input(checkpoint, options);
   for (std::int64_t i = 0; i < architecture.blocks(); ++i) {
     model.blocks_.push_back(architecture.load_block(i, checkpoint, options));
+    checkpoint.release(static_cast<int>(i));
     progress.advance(1);
   }
   model.output_ = architecture.load_output(checkpoint, options);
+  checkpoint.release(-1);
+  release_free_memory();
   return model;
 }
 

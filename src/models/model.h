@@ -52,6 +52,8 @@ class Model {
 
   const Architecture& architecture() const { return *architecture_; }
   std::int64_t vocab_size() const { return architecture_->vocab_size(); }
+  // Arithmetic of the weights that are not quantized.
+  kernels::DenseType compute() const { return compute_; }
   SequenceState new_state() const;
   // Memory of the weights as they are executed.
   std::int64_t weight_bytes() const;
@@ -87,6 +89,7 @@ class Model {
   std::unique_ptr<InputLayer> input_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<OutputLayer> output_;
+  kernels::DenseType compute_ = kernels::DenseType::kF32;
   Workspace workspace_;
   std::vector<float> last_logits_;
   TapSink* taps_ = nullptr;

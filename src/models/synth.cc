@@ -54,6 +54,10 @@ Tensor random_tensor(const TensorSpec& spec, const SynthOptions& options, std::u
 
 void synthesize(const Config& config, const SynthOptions& options) {
   const auto architecture = make_architecture(config);
+  if (!options.architecture.empty() && options.architecture != architecture->name()) {
+    raise(ErrorKind::kInvalidArgument, "the configuration describes a {} model, not {}",
+          architecture->name(), options.architecture);
+  }
   std::error_code error;
   if (std::filesystem::exists(options.output, error)) {
     raise(ErrorKind::kInvalidArgument, "'{}' exists", options.output.string());

@@ -11,6 +11,7 @@
 namespace aquatint {
 
 struct SynthOptions {
+  std::string architecture;  // what the configuration must describe; empty: anything
   std::filesystem::path output;
   DType dtype = DType::kBF16;
   std::uint64_t seed = 0;
@@ -18,7 +19,8 @@ struct SynthOptions {
 };
 
 // Writes config.json and safetensors files. Values are normal with the variance that keeps activations of
-// order one; the same seed gives the same bytes. Error kInvalidArgument when the folder exists.
+// order one; the same seed gives the same bytes. Error kInvalidArgument when the folder exists or the
+// configuration is of another architecture than asked for.
 void synthesize(const Config& config, const SynthOptions& options);
 
 }  // namespace aquatint
