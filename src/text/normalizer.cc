@@ -212,7 +212,7 @@ Normalizer Normalizer::parse(const json& spec, const std::string& where) {
 }
 
 void Normalizer::apply(AlignedText& text) const {
-  const std::size_t limit = 256 * text.str().size() + (std::size_t{1} << 20);
+  const std::size_t limit = 64 * text.str().size() + (std::size_t{1} << 16);
   for (const auto& step : steps_) {
     step->apply(text, limit);
     check_growth(text, limit);

@@ -320,7 +320,7 @@ bool PreTokenizer::needs_source(bool unchanged) const {
 
 void PreTokenizer::apply(Words& words) const {
   // A hostile file can chain byte maps, each of which may double the text.
-  const std::size_t limit = 256 * words.text.str().size() + (std::size_t{1} << 20);
+  const std::size_t limit = 64 * words.text.str().size() + (std::size_t{1} << 16);
   for (const auto& step : steps_) {
     step->apply(words);
     if (words.text.str().size() > limit) {
