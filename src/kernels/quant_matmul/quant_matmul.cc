@@ -11,6 +11,8 @@ constexpr std::int64_t kPanel = PackedWeights::kPanel;
 // Panels per register tile of the fastest variants: cuts between threads fall on whole tiles.
 constexpr std::int64_t kStrip = 4;
 constexpr std::int64_t kRowTile = 6;
+// Up to this many rows the fastest variants read panel after panel and are bound by memory.
+constexpr std::int64_t kStreamRows = 4;
 // Work for which waking other threads costs more than it saves.
 constexpr std::int64_t kSmallProduct = 1 << 17;  // multiply-adds
 constexpr std::int64_t kSmallWeights = 1 << 15;  // bytes
@@ -56,7 +58,7 @@ double balance(std::int64_t tiles, std::int64_t threads) {
 void run(QuantMatmulFn fn, const QuantMatmulArgs& a) {
   const std::int64_t panels = (a.outputs + kPanel - 1) / kPanel;
   const std::int64_t columns = a.group_size * a.groups;
-  const bool decode = a.rows < 2 * kRowTile;
+  const bool decode = a.rows <= kStreamRows;
   const std::int64_t size = panels * kPanel * columns;
   const bool small = decode ? size * a.bits / 8 < kSmallWeights : size * a.rows < kSmallProduct;
   if (small) {

@@ -19,7 +19,7 @@ constexpr std::int64_t kPanel = 16;
 // in is the same instruction.
 constexpr __mmask16 kAll = 0xffff;
 constexpr std::int64_t kVector = 64;
-constexpr std::int64_t kPrefetchBytes = 4096;
+constexpr std::int64_t kPrefetchBytes = 8192;
 constexpr std::int64_t kStreamRows = 4;
 // Panels of a register tile, and its rows when outputs have one scale or several.
 constexpr std::int64_t kStrip = 4;
@@ -27,6 +27,9 @@ constexpr std::int64_t kSingleRows = 6;
 constexpr std::int64_t kGroupedRows = 3;
 // Columns of a block. A tile of 6 rows reads weights slowly enough to have them in L2; one of 3
 // rows does not, its block of 4 panels (32 KiB) belongs in L1.
+// Rows whose unfinished sums wait between blocks of columns, in L2: [row][panel][16].
+constexpr std::int64_t kChunkRows = 240;
+constexpr std::int64_t kSumStride = kStrip * kPanel;
 constexpr std::int64_t kSingleColumns = 1024;
 constexpr std::int64_t kGroupedColumns = 256;
 
@@ -213,6 +216,18 @@ void stream(const QuantMatmulArgs& a, std::int64_t row_begin, std::int64_t row_e
 
 // ---- Many rows.
 
+// Fetches the cache lines that R rows of a tile will write, each in another page.
+template <unsigned R>
+void prefetch_outputs(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel) {
+  const std::int64_t left = a.outputs - panel * kPanel;
+  const float* y = a.y + row * a.ldy + panel * kPanel;
+  for (unsigned r = 0; r < R; ++r) {
+    for (std::int64_t n = 0; n < least(kStrip * kPanel, left); n += kPanel) {
+      __builtin_prefetch(y + r * a.ldy + n, 1);
+    }
+  }
+}
+
 std::int64_t packed_stride(const QuantMatmulArgs& a) {
   return padded_columns(a) * kPanel * a.bits / 8;
 }
@@ -265,22 +280,21 @@ struct SingleBlock {
   bool first, last;  // of the columns
 };
 
-// R rows of a block; between blocks the unscaled sums wait in y.
+// R rows of a block; between blocks the unscaled sums wait in `sums`.
 template <unsigned R, unsigned P>
-void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t row) {
+void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t row, float* sums) {
   const std::int64_t ldx = padded_columns(a);
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
   __m512 dot[R][P];
 #pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (unsigned p = 0; p < P; ++p) {
       const std::int64_t panel = b.panel + p;
-      dot[r][p] = b.first
-                      ? start(a, panel, row + r, 0)
-                      : _mm512_maskz_loadu_ps(output_mask(a, panel), y + r * a.ldy + p * kPanel);
+      dot[r][p] = b.first ? start(a, panel, row + r, 0)
+                          : _mm512_load_ps(sums + r * kSumStride + p * kPanel);
     }
   }
+  if (b.last) prefetch_outputs<R>(a, row, b.panel);
   const std::uint16_t* w = b.weights;
   const std::uint16_t* x = a.x16 + row * ldx + b.column;
   const std::int64_t panel_stride = b.pairs * kPairs;
@@ -305,7 +319,7 @@ void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t ro
       if (b.last) {
         finish(a, row + r, b.panel + p, _mm512_mul_ps(dot[r][p], scales));
       } else {
-        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), dot[r][p]);
+        _mm512_store_ps(sums + r * kSumStride + p * kPanel, dot[r][p]);
       }
     }
   }
@@ -325,21 +339,21 @@ struct GroupedBlock {
   bool first, last;    // of the columns
 };
 
-// R rows of a block; between blocks the sums wait in y. A group that spans blocks is scaled part by
-// part.
+// R rows of a block; between blocks the sums wait in `sums`. A group that spans blocks is scaled
+// part by part.
 template <unsigned R, unsigned P, bool kOffsets>
-void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t row) {
+void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t row, float* sums) {
   const std::int64_t ldx = padded_columns(a);
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
   __m512 sum[R][P];
 #pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (unsigned p = 0; p < P; ++p) {
-      const __mmask16 mask = b.first ? __mmask16{0} : output_mask(a, b.panel + p);
-      sum[r][p] = _mm512_maskz_loadu_ps(mask, y + r * a.ldy + p * kPanel);
+      sum[r][p] =
+          b.first ? _mm512_setzero_ps() : _mm512_load_ps(sums + r * kSumStride + p * kPanel);
     }
   }
+  if (b.last) prefetch_outputs<R>(a, row, b.panel);
   const std::uint16_t* x = a.x16 + row * ldx + b.column;
   const float* xsum = a.sums16 + row * a.groups + b.group;
   const std::uint16_t* w = b.weights;
@@ -384,14 +398,14 @@ void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t 
       if (b.last) {
         finish(a, row + r, b.panel + p, sum[r][p]);
       } else {
-        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), sum[r][p]);
+        _mm512_store_ps(sums + r * kSumStride + p * kPanel, sum[r][p]);
       }
     }
   }
 }
 
-using SingleFn = void (*)(const QuantMatmulArgs&, const SingleBlock&, std::int64_t);
-using GroupedFn = void (*)(const QuantMatmulArgs&, const GroupedBlock&, std::int64_t);
+using SingleFn = void (*)(const QuantMatmulArgs&, const SingleBlock&, std::int64_t, float* sums);
+using GroupedFn = void (*)(const QuantMatmulArgs&, const GroupedBlock&, std::int64_t, float* sums);
 
 // [panels - 1][rows - 1].
 constexpr SingleFn kSingleTiles[kStrip][kSingleRows] = {
@@ -411,9 +425,39 @@ constexpr GroupedFn kGroupedTiles[kStrip][kGroupedRows] = {
     {grouped_tile<1, 3, kOffsets>, grouped_tile<2, 3, kOffsets>, grouped_tile<3, 3, kOffsets>},
     {grouped_tile<1, 4, kOffsets>, grouped_tile<2, 4, kOffsets>, grouped_tile<3, 4, kOffsets>}};
 
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Brings the packed bytes of the next strip into L2 while this one is multiplied, a slice per tile.
+// Only for groups: tiles that stream their weights from L2 are slowed by it more than they gain.
+class NextStrip {
+ public:
+  NextStrip(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels, std::int64_t rows)
+      : at_(a.data + (panel + panels) * packed_stride(a)) {
+    const std::int64_t left = (a.outputs + kPanel - 1) / kPanel - panel - panels;
+    lines_ = least(kStrip, left) * packed_stride(a) / kVector;
+    const std::int64_t tiles =
+        ceil_div(rows, kGroupedRows) * ceil_div(padded_columns(a), kGroupedColumns);
+    slice_ = ceil_div(lines_, tiles);
+  }
+  void prefetch_slice() {
+    for (std::int64_t i = least(slice_, lines_); i > 0; --i) {
+      _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
+      at_ += kVector;
+      --lines_;
+    }
+  }
+
+ private:
+  const std::uint8_t* at_;
+  std::int64_t lines_, slice_;
+};
+
 // A strip of panels with one scale per output.
 void run_single(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
                 std::int64_t row_begin, std::int64_t row_end) {
+  alignas(64) float sums[kChunkRows * kSumStride];
   const std::int64_t columns = padded_columns(a);
   const auto unpack = a.bits == 4 ? unpack_u4 : unpack_u8;
   SingleBlock b;
@@ -428,7 +472,8 @@ void run_single(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panel
       unpack(packed + p * packed_stride(a), width, kPairs, b.weights + p * width * kPanel);
     }
     for (std::int64_t row = row_begin; row < row_end; row += kSingleRows) {
-      kSingleTiles[panels - 1][least(kSingleRows, row_end - row) - 1](a, b, row);
+      kSingleTiles[panels - 1][least(kSingleRows, row_end - row) - 1](
+          a, b, row, sums + (row - row_begin) * kSumStride);
     }
   }
 }
@@ -452,7 +497,8 @@ void load_block(const QuantMatmulArgs& a, std::int64_t panels, GroupedBlock& b) 
 
 // A strip of panels with several scales per output.
 void run_grouped(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
-                 std::int64_t row_begin, std::int64_t row_end) {
+                 std::int64_t row_begin, std::int64_t row_end, NextStrip& next) {
+  alignas(64) float sums[kChunkRows * kSumStride];
   const std::int64_t columns = padded_columns(a);
   const bool spans = a.group_size > kGroupedColumns;
   const GroupedFn* tiles =
@@ -468,7 +514,9 @@ void run_grouped(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t pane
     b.last = b.column + b.groups * b.width == columns;
     load_block(a, panels, b);
     for (std::int64_t row = row_begin; row < row_end; row += kGroupedRows) {
-      tiles[least(kGroupedRows, row_end - row) - 1](a, b, row);
+      next.prefetch_slice();
+      tiles[least(kGroupedRows, row_end - row) - 1](a, b, row,
+                                                    sums + (row - row_begin) * kSumStride);
     }
   }
 }
@@ -488,8 +536,15 @@ void quant_matmul_a16_avx512bf16(const QuantMatmulArgs& a, std::int64_t row_begi
   }
   for (std::int64_t panel = panel_begin; panel < panel_end; panel += kStrip) {
     const std::int64_t panels = least(kStrip, panel_end - panel);
-    const auto run = a.groups == 1 ? run_single : run_grouped;
-    run(a, panel, panels, row_begin, row_end);
+    NextStrip next(a, panel, panels, row_end - row_begin);
+    for (std::int64_t row = row_begin; row < row_end; row += kChunkRows) {
+      const std::int64_t end = least(row + kChunkRows, row_end);
+      if (a.groups == 1) {
+        run_single(a, panel, panels, row, end);
+      } else {
+        run_grouped(a, panel, panels, row, end, next);
+      }
+    }
   }
 }
 

@@ -25,6 +25,9 @@ constexpr std::int64_t kSingleRows = 6;
 constexpr std::int64_t kGroupedRows = 3;
 // Columns of a block. A tile of 6 rows reads weights slowly enough to have them in L2; one of 3
 // rows does not, its block of 4 panels (32 KiB) belongs in L1.
+// Rows whose unfinished sums wait between blocks of columns, in L2: [row][panel][16].
+constexpr std::int64_t kChunkRows = 240;
+constexpr std::int64_t kSumStride = kStrip * kPanel;
 constexpr std::int64_t kSingleColumns = 2048;
 constexpr std::int64_t kGroupedColumns = 512;
 
@@ -189,6 +192,18 @@ void stream(const QuantMatmulArgs& a, std::int64_t row_begin, std::int64_t row_e
 
 // ---- Many rows.
 
+// Fetches the cache lines that R rows of a tile will write, each in another page.
+template <unsigned R>
+void prefetch_outputs(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel) {
+  const std::int64_t left = a.outputs - panel * kPanel;
+  const float* y = a.y + row * a.ldy + panel * kPanel;
+  for (unsigned r = 0; r < R; ++r) {
+    for (std::int64_t n = 0; n < least(kStrip * kPanel, left); n += kPanel) {
+      __builtin_prefetch(y + r * a.ldy + n, 1);
+    }
+  }
+}
+
 std::int64_t packed_stride(const QuantMatmulArgs& a) {
   return padded_columns(a) * kPanel * a.bits / 8;
 }
@@ -216,22 +231,22 @@ struct SingleBlock {
   bool first, last;  // of the columns
 };
 
-// R rows of a block; between blocks the integer sums wait in y.
+// R rows of a block; between blocks the integer sums wait in `sums`.
 template <unsigned R, unsigned P>
-void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t row) {
+void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t row,
+                 std::int32_t* sums) {
   const std::int64_t ldx = padded_columns(a);
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
   __m512i dot[R][P];
 #pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (unsigned p = 0; p < P; ++p) {
       const std::int64_t panel = b.panel + p;
-      dot[r][p] = b.first
-                      ? start(a, panel, row + r, 0)
-                      : _mm512_maskz_loadu_epi32(output_mask(a, panel), y + r * a.ldy + p * kPanel);
+      dot[r][p] = b.first ? start(a, panel, row + r, 0)
+                          : _mm512_load_si512(sums + r * kSumStride + p * kPanel);
     }
   }
+  if (b.last) prefetch_outputs<R>(a, row, b.panel);
   const std::uint8_t* w = b.weights;
   const std::int8_t* x = a.x8 + row * ldx + b.column;
   for (std::int64_t i = 0; i < b.quads; ++i) {
@@ -256,8 +271,7 @@ void single_tile(const QuantMatmulArgs& a, const SingleBlock& b, std::int64_t ro
         const __m512 value = _mm512_maskz_cvtepi32_ps(kAll, dot[r][p]);
         finish(a, row + r, b.panel + p, _mm512_fmadd_ps(value, scales, _mm512_setzero_ps()));
       } else {
-        _mm512_mask_storeu_epi32(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p),
-                                 dot[r][p]);
+        _mm512_store_si512(sums + r * kSumStride + p * kPanel, dot[r][p]);
       }
     }
   }
@@ -276,20 +290,20 @@ struct GroupedBlock {
   bool first, last;  // of the columns
 };
 
-// R rows of a block; between blocks the float sums wait in y.
+// R rows of a block; between blocks the float sums wait in `sums`.
 template <unsigned R, unsigned P, bool kSymmetric>
-void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t row) {
+void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t row, float* sums) {
   const std::int64_t ldx = padded_columns(a);
-  float* y = a.y + row * a.ldy + b.panel * kPanel;
   __m512 sum[R][P];
 #pragma GCC unroll 8
   for (unsigned r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (unsigned p = 0; p < P; ++p) {
-      const __mmask16 mask = b.first ? __mmask16{0} : output_mask(a, b.panel + p);
-      sum[r][p] = _mm512_maskz_loadu_ps(mask, y + r * a.ldy + p * kPanel);
+      sum[r][p] =
+          b.first ? _mm512_setzero_ps() : _mm512_load_ps(sums + r * kSumStride + p * kPanel);
     }
   }
+  if (b.last) prefetch_outputs<R>(a, row, b.panel);
   const std::int8_t* x = a.x8 + row * ldx + b.column;
   const std::int32_t* xsum = a.sums8 + row * a.groups + b.group;
   const std::uint8_t* w = b.weights;
@@ -340,14 +354,15 @@ void grouped_tile(const QuantMatmulArgs& a, const GroupedBlock& b, std::int64_t 
       if (b.last) {
         finish(a, row + r, b.panel + p, sum[r][p]);
       } else {
-        _mm512_mask_storeu_ps(y + r * a.ldy + p * kPanel, output_mask(a, b.panel + p), sum[r][p]);
+        _mm512_store_ps(sums + r * kSumStride + p * kPanel, sum[r][p]);
       }
     }
   }
 }
 
-using SingleFn = void (*)(const QuantMatmulArgs&, const SingleBlock&, std::int64_t);
-using GroupedFn = void (*)(const QuantMatmulArgs&, const GroupedBlock&, std::int64_t);
+using SingleFn = void (*)(const QuantMatmulArgs&, const SingleBlock&, std::int64_t,
+                          std::int32_t* sums);
+using GroupedFn = void (*)(const QuantMatmulArgs&, const GroupedBlock&, std::int64_t, float* sums);
 
 // [panels - 1][rows - 1].
 constexpr SingleFn kSingleTiles[kStrip][kSingleRows] = {
@@ -371,10 +386,40 @@ constexpr GroupedFn kGroupedTiles[kStrip][kGroupedRows] = {
     {grouped_tile<1, 4, kSymmetric>, grouped_tile<2, 4, kSymmetric>,
      grouped_tile<3, 4, kSymmetric>}};
 
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Brings the packed bytes of the next strip into L2 while this one is multiplied, a slice per tile.
+// Only for groups: tiles that stream their weights from L2 are slowed by it more than they gain.
+class NextStrip {
+ public:
+  NextStrip(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels, std::int64_t rows)
+      : at_(a.data + (panel + panels) * packed_stride(a)) {
+    const std::int64_t left = (a.outputs + kPanel - 1) / kPanel - panel - panels;
+    lines_ = least(kStrip, left) * packed_stride(a) / kVector;
+    const std::int64_t tiles =
+        ceil_div(rows, kGroupedRows) * ceil_div(padded_columns(a), kGroupedColumns);
+    slice_ = ceil_div(lines_, tiles);
+  }
+  void prefetch_slice() {
+    for (std::int64_t i = least(slice_, lines_); i > 0; --i) {
+      _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
+      at_ += kVector;
+      --lines_;
+    }
+  }
+
+ private:
+  const std::uint8_t* at_;
+  std::int64_t lines_, slice_;
+};
+
 // A strip of panels with one scale per output. Bytes are read where they are, nibbles unpacked
 // first.
 void run_single(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
                 std::int64_t row_begin, std::int64_t row_end) {
+  alignas(64) std::int32_t sums[kChunkRows * kSumStride];
   alignas(64) std::uint8_t scratch[kStrip * kPanel * kSingleColumns];
   const std::int64_t columns = padded_columns(a);
   SingleBlock b{};
@@ -394,7 +439,8 @@ void run_single(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panel
       b.panel_stride = width * kPanel;
     }
     for (std::int64_t row = row_begin; row < row_end; row += kSingleRows) {
-      kSingleTiles[panels - 1][least(kSingleRows, row_end - row) - 1](a, b, row);
+      kSingleTiles[panels - 1][least(kSingleRows, row_end - row) - 1](
+          a, b, row, sums + (row - row_begin) * kSumStride);
     }
   }
 }
@@ -420,7 +466,8 @@ void load_block(const QuantMatmulArgs& a, std::int64_t panels, GroupedBlock& b) 
 
 // A strip of panels with groups of at most kGroupedColumns.
 void run_grouped(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t panels,
-                 std::int64_t row_begin, std::int64_t row_end) {
+                 std::int64_t row_begin, std::int64_t row_end, NextStrip& next) {
+  alignas(64) float sums[kChunkRows * kSumStride];
   GroupedBlock b;
   b.panel = panel;
   for (b.group = 0; b.group < a.groups; b.group += b.groups) {
@@ -432,7 +479,9 @@ void run_grouped(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t pane
     const GroupedFn* tiles =
         a.zeros == nullptr ? kGroupedTiles<true>[panels - 1] : kGroupedTiles<false>[panels - 1];
     for (std::int64_t row = row_begin; row < row_end; row += kGroupedRows) {
-      tiles[least(kGroupedRows, row_end - row) - 1](a, b, row);
+      next.prefetch_slice();
+      tiles[least(kGroupedRows, row_end - row) - 1](a, b, row,
+                                                    sums + (row - row_begin) * kSumStride);
     }
   }
 }
@@ -454,8 +503,15 @@ void quant_matmul_a8_avx512vnni(const QuantMatmulArgs& a, std::int64_t row_begin
   }
   for (std::int64_t panel = panel_begin; panel < panel_end; panel += kStrip) {
     const std::int64_t panels = least(kStrip, panel_end - panel);
-    const auto run = a.groups == 1 ? run_single : run_grouped;
-    run(a, panel, panels, row_begin, row_end);
+    NextStrip next(a, panel, panels, row_end - row_begin);
+    for (std::int64_t row = row_begin; row < row_end; row += kChunkRows) {
+      const std::int64_t end = least(row + kChunkRows, row_end);
+      if (a.groups == 1) {
+        run_single(a, panel, panels, row, end);
+      } else {
+        run_grouped(a, panel, panels, row, end, next);
+      }
+    }
   }
 }
 
