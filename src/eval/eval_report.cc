@@ -1,6 +1,5 @@
 #include "eval/eval_report.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -9,83 +8,56 @@
 namespace aquatint {
 namespace {
 
-using Row = std::vector<std::string>;
-
 nlohmann::json or_null(const std::optional<double>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
 }
 
-std::string or_dash(const std::optional<double>& value) {
-  return value ? fmt::format("{:.4f}", *value) : "-";
+// "  KL divergence         0.000817", names in one column.
+std::string measure_line(const char* name, const std::string& value) {
+  return fmt::format("  {:<20}  {}", name, value);
 }
 
-// First columns of every table: what was measured and how.
-Row protocol_cells(const std::string& task, const PerplexityResult& result) {
-  return {task,
-          protocol_name(result.protocol),
-          fmt::format("{}", result.window),
-          bos_policy_name(result.bos),
-          fmt::format("{}", result.tokens),
-          fmt::format("{}", result.scored)};
-}
-const Row kProtocolHeads = {"task", "protocol", "window", "bos", "tokens", "scored"};
-constexpr std::size_t kTextColumns = 2;  // the others hold numbers, right-aligned; but for "bos"
-
-Row perplexity_row(const std::string& task, const PerplexityResult& result) {
-  Row row = protocol_cells(task, result);
-  row.push_back(
-      fmt::format("{:.4f} ± {:.4f}", result.token_perplexity, result.token_perplexity_error));
-  row.push_back(or_dash(result.word_perplexity));
-  row.push_back(or_dash(result.byte_perplexity));
-  row.push_back(or_dash(result.bits_per_byte));
-  row.push_back(fmt::format("{:.0f}", result.tokens_per_second));
-  return row;
+void append_optional(const char* name, const std::optional<double>& value,
+                     std::vector<std::string>& lines) {
+  if (value) lines.push_back(measure_line(name, fmt::format("{:.6g}", *value)));
 }
 
-Row divergence_row(const std::string& task, const DivergenceResult& result) {
-  Row row = protocol_cells(task, result.model);
-  row.push_back(fmt::format("{:.6f} ± {:.6f}", result.mean_kld, result.mean_kld_error));
-  for (const double value :
-       {result.median_kld, result.p90_kld, result.p95_kld, result.p99_kld, result.max_kld}) {
-    row.push_back(fmt::format("{:.6f}", value));
-  }
-  row.push_back(fmt::format("{:.2f} ± {:.2f} %", 100 * result.top1_agreement,
-                            100 * result.top1_agreement_error));
-  row.push_back(fmt::format("{:+.3f} %", 100 * result.mean_probability_change));
-  row.push_back(fmt::format("{:.3f} %", 100 * result.rms_probability_change));
-  row.push_back(fmt::format("{:.4f}", result.reference.token_perplexity));
-  row.push_back(fmt::format(
-      "{:+.2f} %", 100 * (result.model.token_perplexity / result.reference.token_perplexity - 1)));
-  return row;
+// What was measured and how; numbers compare only where all of this is the same.
+std::string heading(const std::string& task, const PerplexityResult& result) {
+  return fmt::format("{}: protocol {}, window {}, BOS {}, {} of {} tokens scored, {:.0f} tokens/s",
+                     task, protocol_name(result.protocol), result.window,
+                     bos_policy_name(result.bos), result.scored, result.tokens,
+                     result.tokens_per_second);
 }
 
-// Characters, not bytes: cells hold "±".
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
+void append_perplexity(const PerplexityResult& result, std::vector<std::string>& lines) {
+  append_optional("word perplexity", result.word_perplexity, lines);
+  append_optional("byte perplexity", result.byte_perplexity, lines);
+  append_optional("bits per byte", result.bits_per_byte, lines);
+  lines.push_back(measure_line(
+      "token perplexity",
+      fmt::format("{:.4f} ± {:.4f}", result.token_perplexity, result.token_perplexity_error)));
 }
 
-void append_lines(const std::vector<Row>& rows, std::vector<std::string>& lines) {
-  std::vector<std::size_t> widths(rows.front().size(), 0);
-  for (const Row& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
-  }
-  for (const Row& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const std::string padding(widths[i] - width(row[i]), ' ');
-      line += i < kTextColumns ? row[i] + padding : padding + row[i];
-      if (i + 1 < row.size()) line += "  ";
-    }
-    lines.push_back(std::move(line));
-  }
-}
-
-Row heads(std::initializer_list<const char*> measures) {
-  Row row = kProtocolHeads;
-  row.insert(row.end(), measures.begin(), measures.end());
-  return row;
+void append_divergence(const DivergenceResult& result, std::vector<std::string>& lines) {
+  const double reference = result.reference.token_perplexity;
+  const double change = result.model.token_perplexity / reference - 1;
+  lines.push_back(measure_line("reference perplexity",
+                               fmt::format("{:.4f}, change {:+.2f} %", reference, 100 * change)));
+  lines.push_back(measure_line(
+      "KL divergence",
+      fmt::format("{:.6f} ± {:.6f} nats per token", result.mean_kld, result.mean_kld_error)));
+  lines.push_back(measure_line(
+      "", fmt::format("median {:.6f}, 90 % {:.6f}, 95 % {:.6f}, 99 % {:.6f}, largest {:.6f}",
+                      result.median_kld, result.p90_kld, result.p95_kld, result.p99_kld,
+                      result.max_kld)));
+  lines.push_back(
+      measure_line("same top token", fmt::format("{:.2f} ± {:.2f} %", 100 * result.top1_agreement,
+                                                 100 * result.top1_agreement_error)));
+  lines.push_back(measure_line(
+      "probability change",
+      fmt::format("mean {:+.3f} %, root mean square {:.3f} %", 100 * result.mean_probability_change,
+                  100 * result.rms_probability_change)));
 }
 
 }  // namespace
@@ -134,21 +106,17 @@ nlohmann::json to_json(const EvalResult& result) {
   return json;
 }
 
-std::vector<std::string> eval_table(std::span<const EvalResult> results) {
-  std::vector<Row> perplexities = {
-      heads({"token perplexity", "word ppl", "byte ppl", "bits/byte", "tokens/s"})};
-  std::vector<Row> divergences = {
-      heads({"mean KLD", "median", "p90", "p95", "p99", "max", "same top token", "mean Δp",
-             "rms Δp", "reference ppl", "change"})};
-  for (const EvalResult& result : results) {
-    if (result.perplexity) perplexities.push_back(perplexity_row(result.task, *result.perplexity));
-    if (result.divergence) divergences.push_back(divergence_row(result.task, *result.divergence));
-  }
+std::vector<std::string> eval_lines(std::span<const EvalResult> results) {
   std::vector<std::string> lines;
-  if (perplexities.size() > 1) append_lines(perplexities, lines);
-  if (divergences.size() > 1) {
+  for (const EvalResult& result : results) {
+    const PerplexityResult* perplexity = result.divergence   ? &result.divergence->model
+                                         : result.perplexity ? &*result.perplexity
+                                                             : nullptr;
+    if (perplexity == nullptr) continue;
     if (!lines.empty()) lines.emplace_back();
-    append_lines(divergences, lines);
+    lines.push_back(heading(result.task, *perplexity));
+    append_perplexity(*perplexity, lines);
+    if (result.divergence) append_divergence(*result.divergence, lines);
   }
   return lines;
 }
