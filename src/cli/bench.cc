@@ -27,7 +27,8 @@ void run(const Options& options) {
   const bool bf16 = model.compute() == kernels::DenseType::kBF16;
   BenchSetting setting{options.model, bf16 ? "bfloat16" : "float32", bench, 0};
   const BenchResult result = run_bench(model, bench);
-  setting.peak_memory_bytes = peak_resident_bytes();  // before the ceilings take memory of their own
+  setting.peak_memory_bytes =
+      peak_resident_bytes();  // before the ceilings take memory of their own
   std::optional<Ceilings> ceilings;
   if (options.ceilings) ceilings = measure_ceilings();
   if (!options.json.empty()) write_json(options.json, bench_json(setting, result, ceilings));
@@ -40,7 +41,7 @@ void add_bench(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "bench", "Measure prefill and decode rates (medians over runs) and peak memory");
- add_model(*verb, options->model);
+  add_model(*verb, options->model);
   options->speed.declare(*verb);
   add_count(*verb, "--batch", options->speed.bench.batch, 1, kMostSequences,
             "Sequences run together");

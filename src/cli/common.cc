@@ -93,15 +93,24 @@ void write_json(const std::string& path, const nlohmann::json& value) {
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kInvalidArgument: return 2;
-    case ErrorKind::kNotFound: return 3;
-    case ErrorKind::kCorrupt: return 4;
-    case ErrorKind::kUnsupported: return 5;
-    case ErrorKind::kIo: return 6;
-    case ErrorKind::kOutOfMemory: return 7;
-    case ErrorKind::kDevice: return 8;
-    case ErrorKind::kNumeric: return 9;
-    case ErrorKind::kInterrupted: return 130;
+    case ErrorKind::kInvalidArgument:
+      return 2;
+    case ErrorKind::kNotFound:
+      return 3;
+    case ErrorKind::kCorrupt:
+      return 4;
+    case ErrorKind::kUnsupported:
+      return 5;
+    case ErrorKind::kIo:
+      return 6;
+    case ErrorKind::kOutOfMemory:
+      return 7;
+    case ErrorKind::kDevice:
+      return 8;
+    case ErrorKind::kNumeric:
+      return 9;
+    case ErrorKind::kInterrupted:
+      return 130;
   }
   return 1;
 }

@@ -30,8 +30,8 @@ struct SpeedOptions {
   BenchOptions resolve() const;
 };
 
-// Error kIo unless a file can be made at `path` (empty and "-": always). To be called before long work, not
-// after it.
+// Error kIo unless a file can be made at `path` (empty and "-": always). To be called before long
+// work, not after it.
 void check_output(const std::string& path);
 
 // Error of `kind` naming `what` and the first byte of the text that is not UTF-8.

@@ -34,18 +34,24 @@ struct Row {
   EvalResult quality;
 };
 
-// Speed and peak memory are measured in a process of their own, so that neither the other model nor the
-// evaluation is in the figures.
+// Speed and peak memory are measured in a process of their own, so that neither the other model nor
+// the evaluation is in the figures.
 json measure_speed(const std::string& model, const Options& options, const BenchOptions& bench) {
-  std::vector<std::string> arguments = {
-      "bench",           model,
-      "--json",          "-",
-      "--dtype",         options.loading.dtype,
-      "--prompt-tokens", std::to_string(bench.prompt_tokens),
-      "--generated-tokens", std::to_string(bench.generated_tokens),
-      "--repeats",       std::to_string(bench.repeats),
-      "--threads",       std::to_string(num_threads()),
-      "--quiet"};
+  std::vector<std::string> arguments = {"bench",
+                                        model,
+                                        "--json",
+                                        "-",
+                                        "--dtype",
+                                        options.loading.dtype,
+                                        "--prompt-tokens",
+                                        std::to_string(bench.prompt_tokens),
+                                        "--generated-tokens",
+                                        std::to_string(bench.generated_tokens),
+                                        "--repeats",
+                                        std::to_string(bench.repeats),
+                                        "--threads",
+                                        std::to_string(num_threads()),
+                                        "--quiet"};
   if (options.loading.simulate) arguments.emplace_back("--simulate");
   return json::parse(run_process(self_path(), arguments));
 }
@@ -57,13 +63,14 @@ std::string table_text(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     const auto& divergence = row.quality.divergence;
     const PerplexityResult& p = divergence ? divergence->model : *row.quality.perplexity;
-    table.add({row.model, format_bytes(row.file_bytes), fmt::format("{:.4f}", p.token_perplexity),
-               divergence ? fmt::format("{:+.2f} %", 100 * (p.token_perplexity / base - 1)) : "-",
-               divergence ? fmt::format("{:.5f}", divergence->mean_kld) : "-",
-               divergence ? fmt::format("{:.2f} %", 100 * divergence->top1_agreement) : "-",
-               fmt::format("{:.0f}", row.speed["prefill_tokens_per_second"]["median"].get<double>()),
-               fmt::format("{:.0f}", row.speed["decode_tokens_per_second"]["median"].get<double>()),
-               format_bytes(row.speed["peak_memory_bytes"].get<std::int64_t>())});
+    table.add(
+        {row.model, format_bytes(row.file_bytes), fmt::format("{:.4f}", p.token_perplexity),
+         divergence ? fmt::format("{:+.2f} %", 100 * (p.token_perplexity / base - 1)) : "-",
+         divergence ? fmt::format("{:.5f}", divergence->mean_kld) : "-",
+         divergence ? fmt::format("{:.2f} %", 100 * divergence->top1_agreement) : "-",
+         fmt::format("{:.0f}", row.speed["prefill_tokens_per_second"]["median"].get<double>()),
+         fmt::format("{:.0f}", row.speed["decode_tokens_per_second"]["median"].get<double>()),
+         format_bytes(row.speed["peak_memory_bytes"].get<std::int64_t>())});
   }
   return table.str();
 }
@@ -128,7 +135,8 @@ void add_compare(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = program.add_subcommand(
       "compare", "Size, perplexity, divergence, speed and memory of models, side by side");
-  verb->add_option("reference", options->reference, "Model folder to compare with, usually the original")
+  verb->add_option("reference", options->reference,
+                   "Model folder to compare with, usually the original")
       ->required();
   verb->add_option("models", options->models, "Model folders to compare")->required();
   add_text(*verb, "--text", options->text, "FILE",

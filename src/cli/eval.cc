@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "cli/common.h"
-#include "cli/options.h"
 #include "cli/eval_options.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "eval/eval_report.h"
 
@@ -90,8 +90,7 @@ void run(const Options& options) {
   for (const std::string& name : options.tasks) find_eval_task(name);
   const TextData text_data = options.text.empty() ? TextData{} : read_text(options.text);
   const Tokenizer tokenizer = Tokenizer::open(options.model);
-  Model model =
-      Model::load(Checkpoint::open(options.model), options.loading.load_options());
+  Model model = Model::load(Checkpoint::open(options.model), options.loading.load_options());
   std::optional<Tokenizer> reference_tokenizer;
   std::optional<Model> reference;
   EvalSubject subject{model, tokenizer};
@@ -121,8 +120,8 @@ void run(const Options& options) {
 
 void add_eval(CLI::App& program) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = program.add_subcommand(
-      "eval", "Measure perplexity, and divergence from a reference model");
+  CLI::App* verb =
+      program.add_subcommand("eval", "Measure perplexity, and divergence from a reference model");
   add_model(*verb, options->model);
   add_words(*verb, "--tasks", options->tasks, "NAMES", "Tasks (below), separated by commas");
   add_text(*verb, "--data", options->data, "FOLDER", "Folder with the data files of the tasks");

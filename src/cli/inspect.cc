@@ -1,3 +1,5 @@
+#include "report/inspect.h"
+
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -5,7 +7,6 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
-#include "report/inspect.h"
 
 namespace aquatint::cli {
 

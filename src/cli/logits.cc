@@ -1,6 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <fnmatch.h>
 
+#include <CLI/CLI.hpp>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -63,8 +63,7 @@ void run(const Options& options) {
   }
   if (tokens.empty()) raise(ErrorKind::kInvalidArgument, "the text has no tokens");
   const auto n = static_cast<std::int64_t>(tokens.size());
-  Model model =
-      Model::load(Checkpoint::open(options.model), options.loading.load_options());
+  Model model = Model::load(Checkpoint::open(options.model), options.loading.load_options());
   PatternTaps taps(options.taps);
   if (!options.taps.empty()) model.set_taps(&taps);
 
@@ -98,19 +97,23 @@ void add_logits(CLI::App& program) {
   CLI::App* verb = program.add_subcommand(
       "logits", "Write the float32 logits of every token, and inner values, to a safetensors file");
   add_model(*verb, options->model);
-  auto* source = verb->add_option_group("source");
-  add_tokens(*source, "--tokens", options->tokens, "Token ids to run, e.g. 1,2,3");
-  add_text(*source, "--text", options->text, "TEXT",
-           "Text to run, tokenized with its special tokens; this or --tokens");
-  source->require_option(1);
+  auto* tokens = add_tokens(*verb, "--tokens", options->tokens, "Token ids to run, e.g. 1,2,3");
+  auto* text = add_text(*verb, "--text", options->text, "TEXT",
+                        "Text to run instead, tokenized with its special tokens");
   add_repeated(*verb, "--taps", options->taps, "PATTERN",
                "Inner values to write too, by name; * and ? match any characters");
   add_text(*verb, "--out", options->out, "FILE", "Safetensors file to write")->required();
   options->loading.declare(*verb);
   add_threads(*verb);
-  verb->footer("Example:\n"
-               "  aquatint logits models/gla --tokens 1,2,3 --taps 'hidden.*' --out l.safetensors");
-  verb->callback([options] { run(*options); });
+  verb->footer(
+      "Example:\n"
+      "  aquatint logits models/gla --tokens 1,2,3 --taps 'hidden.*' --out l.safetensors");
+  verb->callback([options, tokens, text] {
+    if ((tokens->count() > 0) == (text->count() > 0)) {
+      raise(ErrorKind::kInvalidArgument, "logits needs either --tokens IDS or --text TEXT");
+    }
+    run(*options);
+  });
 }
 
 }  // namespace aquatint::cli

@@ -1,5 +1,5 @@
-// The program: reads the command line, runs one verb, maps errors to exit codes. Nothing a user does ends in a
-// stack trace.
+// The program: reads the command line, runs one verb, maps errors to exit codes. Nothing a user
+// does ends in a stack trace.
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>

@@ -78,13 +78,13 @@ nlohmann::json plan_json(const Plan& plan) {
                         {"memory_bytes_needed", plan.memory_bytes},
                         {"disk_bytes_needed", plan.disk_bytes}};
   for (const TensorPlan& t : plan.tensors) {
-    out["tensors"].push_back({{"name", t.spec->name},
-                              {"role", role_name(t.spec->role)},
-                              {"scheme", t.scheme ? nlohmann::json(t.scheme->weights.str())
-                                                  : nlohmann::json()},
-                              {"bytes_before", t.bytes_before},
-                              {"bytes_after", t.bytes_after},
-                              {"note", t.note}});
+    out["tensors"].push_back(
+        {{"name", t.spec->name},
+         {"role", role_name(t.spec->role)},
+         {"scheme", t.scheme ? nlohmann::json(t.scheme->weights.str()) : nlohmann::json()},
+         {"bytes_before", t.bytes_before},
+         {"bytes_after", t.bytes_after},
+         {"note", t.note}});
   }
   return out;
 }
@@ -112,26 +112,24 @@ void run(const Options& options) {
     if (!options.json.empty()) write_json(options.json, plan_json(plan));
     return;
   }
-  preflight(plan, options.out, available_resources(options.out));
+  preflight(plan, options.out);
   const QuantizeResult result =
-      quantize(checkpoint, recipe, plan,
-               {options.out, options.shard_mib << 20, options.overwrite});
+      quantize(checkpoint, recipe, plan, {options.out, options.shard_mib << 20, options.overwrite});
   if (!options.json.empty()) write_json(options.json, result_json(plan, result));
   if (!text) return;
-  print(fmt::format("wrote {}: {} -> {} ({:.2f}x smaller) in {:.1f} s, peak memory {}\n",
-                    options.out, format_bytes(result.bytes_before),
-                    format_bytes(result.bytes_after),
-                    static_cast<double>(result.bytes_before) /
-                        static_cast<double>(result.bytes_after),
-                    result.seconds, format_bytes(peak_resident_bytes())));
+  print(fmt::format(
+      "wrote {}: {} -> {} ({:.2f}x smaller) in {:.1f} s, peak memory {}\n", options.out,
+      format_bytes(result.bytes_before), format_bytes(result.bytes_after),
+      static_cast<double>(result.bytes_before) / static_cast<double>(result.bytes_after),
+      result.seconds, format_bytes(peak_resident_bytes())));
 }
 
 }  // namespace
 
 void add_quantize(CLI::App& program) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = program.add_subcommand(
-      "quantize", "Quantize a model by a recipe into a new model folder");
+  CLI::App* verb =
+      program.add_subcommand("quantize", "Quantize a model by a recipe into a new model folder");
   add_model(*verb, options->model);
   add_text(*verb, "--recipe", options->recipe, "RECIPE", "Built-in recipe, or a YAML file")
       ->required();

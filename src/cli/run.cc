@@ -1,6 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -96,24 +96,25 @@ void add_run(CLI::App& program) {
   SamplerOptions& sampler = options->generate.sampler;
   CLI::App* verb = program.add_subcommand("run", "Generate text from a prompt, streaming");
   add_model(*verb, options->model);
-  auto* prompt = add_text(*verb, "-p,--prompt", options->prompt, "TEXT",
-                          "Text to continue")->default_str("standard input");
+  auto* prompt = add_text(*verb, "-p,--prompt", options->prompt, "TEXT", "Text to continue")
+                     ->default_str("standard input");
   add_count(*verb, "-n,--max-tokens", options->generate.max_tokens, 0, kLargestCount,
             "Tokens to generate at most");
   declare_sampler(*verb, sampler);
   auto* seed = add_seed(*verb, sampler.seed, "Seed of the draws")->default_str("random");
   add_repeated(*verb, "--stop", options->generate.stop, "TEXT", "Stop before this text");
   verb->add_flag("--ignore-eos", options->generate.ignore_eos, "Go on after the end-of-text token");
-  verb->add_flag("--no-bos", options->no_bos,
-                 "Put no beginning-of-text token before the prompt");
+  verb->add_flag("--no-bos", options->no_bos, "Put no beginning-of-text token before the prompt");
   verb->add_flag("--no-echo", options->no_echo, "Do not print the prompt before the text");
   options->loading.declare(*verb);
   add_threads(*verb);
   add_json(*verb, options->json);
-  verb->footer("Examples:\n"
-               "  aquatint run models/gla -p 'It was a dark' -n 100 --seed 1\n"
-               "  echo 'Call me' | aquatint run models/gla --temperature 0");
-  verb->callback([options, prompt, seed] { run(*options, prompt->count() > 0, seed->count() > 0); });
+  verb->footer(
+      "Examples:\n"
+      "  aquatint run models/gla -p 'It was a dark' -n 100 --seed 1\n"
+      "  echo 'Call me' | aquatint run models/gla --temperature 0");
+  verb->callback(
+      [options, prompt, seed] { run(*options, prompt->count() > 0, seed->count() > 0); });
 }
 
 }  // namespace aquatint::cli

@@ -1,3 +1,5 @@
+#include "models/synth.h"
+
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -5,7 +7,6 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
-#include "models/synth.h"
 
 namespace aquatint::cli {
 namespace {
@@ -41,8 +42,9 @@ void add_synth(CLI::App& program) {
              "Element type of the weights");
   add_seed(*verb, options->synth.seed, "Seed of the weights")->default_str("0");
   add_threads(*verb);
-  verb->footer("Example:\n"
-               "  aquatint synth --arch gla --config bench/shapes/gla-1.3b.json --out gla-1.3b");
+  verb->footer(
+      "Example:\n"
+      "  aquatint synth --arch gla --config bench/shapes/gla-1.3b.json --out gla-1.3b");
   verb->callback([options] { run(*options); });
 }
 

@@ -60,8 +60,7 @@ void run(const Options& options) {
   }
   Table table({"id", "token", "bytes"});
   for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
-    table.add({std::to_string(encoding.ids[i]),
-               tokenizer.id_to_token(encoding.ids[i]).value_or(""),
+    table.add({std::to_string(encoding.ids[i]), tokenizer.id_to_token(encoding.ids[i]).value_or(""),
                fmt::format("{}-{}", encoding.offsets[i].first, encoding.offsets[i].second)});
   }
   print(table.str() + fmt::format("{} tokens\n", encoding.ids.size()));
@@ -74,19 +73,26 @@ void add_tokenize(CLI::App& program) {
   CLI::App* verb =
       program.add_subcommand("tokenize", "Show the tokens of a text, or the text of tokens");
   add_model(*verb, options->model);
-  auto* source = verb->add_option_group("source");
-  add_text(*source, "--text", options->text, "TEXT", "Text to turn into tokens");
-  add_text(*source, "--file", options->file, "FILE", "The same with the text of a file");
-  add_tokens(*source, "--decode", options->decode, "Token ids to turn into text, e.g. 1,2,3");
-  source->require_option(1);
+  auto* text = add_text(*verb, "--text", options->text, "TEXT", "Text to turn into tokens");
+  auto* file = add_text(*verb, "--file", options->file, "FILE", "The same with the text of a file");
+  auto* decode =
+      add_tokens(*verb, "--decode", options->decode, "Token ids to turn into text, e.g. 1,2,3");
   verb->add_flag("--no-special", options->no_special,
                  "Leave out the special tokens that the tokenizer adds, or that --decode is given");
   verb->add_flag("--ids", options->ids_only, "Print the ids only, on one line");
   add_json(*verb, options->json);
-  verb->footer("Examples:\n"
-               "  aquatint tokenize models/gla --text 'Hello, world' --ids\n"
-               "  aquatint tokenize models/gla --decode 1,586,408,1106");
-  verb->callback([options] { run(*options); });
+  verb->footer(
+      "Examples:\n"
+      "  aquatint tokenize models/gla --text 'Hello, world' --ids\n"
+      "  aquatint tokenize models/gla --decode 1,586,408,1106");
+  verb->callback([options, text, file, decode] {
+    const auto given = [](const CLI::Option* option) { return option->count() > 0 ? 1 : 0; };
+    if (given(text) + given(file) + given(decode) != 1) {
+      raise(ErrorKind::kInvalidArgument,
+            "tokenize needs one of --text TEXT, --file FILE and --decode IDS");
+    }
+    run(*options);
+  });
 }
 
 }  // namespace aquatint::cli

@@ -1,5 +1,6 @@
-// The verbs of the program, one file each. A verb declares its options on a subcommand and sets what runs when
-// it is chosen; it holds no logic of its own beyond reading options and printing results.
+// The verbs of the program, one file each. A verb declares its options on a subcommand and sets
+// what runs when it is chosen; it holds no logic of its own beyond reading options and printing
+// results.
 #pragma once
 
 namespace CLI {

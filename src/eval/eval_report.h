@@ -1,4 +1,4 @@
-// Results of evaluations for machines, as JSON, and for people, as aligned lines of text. Both
+// Results of evaluations for machines, as JSON, and for people, as lines of text. Both
 // always carry protocol, window, token counts and the policy about the beginning-of-text token.
 #pragma once
 
@@ -16,7 +16,8 @@ nlohmann::json to_json(const PerplexityResult& result);
 nlohmann::json to_json(const DivergenceResult& result);
 nlohmann::json to_json(const EvalResult& result);
 
-// A heading and one line per result: perplexities, and below them, if there are any, divergences.
-std::vector<std::string> eval_table(std::span<const EvalResult> results);
+// For each result a heading that says what was measured and how, and a line per measure, none
+// longer than what a terminal of 100 columns shows.
+std::vector<std::string> eval_lines(std::span<const EvalResult> results);
 
 }  // namespace aquatint

@@ -270,11 +270,11 @@ TEST(EvalReport, CarriesWhatTheNumbersDependOn) {
       evaluate_text({demo().model, demo().tokenizer, &same.model, nullptr}, golden_text(), options);
   EXPECT_EQ(to_json(both)["divergence"]["kld_max"], 0.0);
   const std::vector<EvalResult> results = {result, both};
-  const std::vector<std::string> lines = eval_table(results);
-  ASSERT_EQ(lines.size(), 6u);  // two perplexities, an empty line, one divergence, headings
-  expect_contains(lines[0], "protocol");
-  expect_contains(lines[1], "llama.cpp     128  tokenizer    1176     567");
-  expect_contains(lines[5], "100.00 ± 0.00 %");
+  const std::vector<std::string> lines = eval_lines(results);
+  ASSERT_EQ(lines.size(), 10u);  // a perplexity, an empty line, a perplexity and a divergence
+  expect_contains(lines[0], "protocol llama.cpp, window 128, BOS tokenizer, 567 of 1176 tokens");
+  expect_contains(lines[1], "token perplexity");
+  expect_contains(lines[8], "100.00 ± 0.00 %");
 }
 
 }  // namespace
