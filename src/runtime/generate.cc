@@ -57,14 +57,41 @@ class StopFilter {
   bool stopped_ = false;
 };
 
+// Decodes what follows a prompt. The prompt is decoded first, so that the blank between it and the
+// first new word is not dropped like one at the beginning of a text; what it decodes to is not
+// given out again.
+class ContinuationDecoder {
+ public:
+  ContinuationDecoder(const Tokenizer& tokenizer, std::span<const std::int32_t> prompt)
+      : decoder_(tokenizer, kSkipSpecial), held_(tokenizer.decode(prompt, kSkipSpecial).size()) {
+    for (const std::int32_t token : prompt) push(token);
+  }
+  std::string push(std::int32_t token) { return without_prompt(decoder_.push(token)); }
+  std::string finish() { return without_prompt(decoder_.finish()); }
+
+ private:
+  static constexpr bool kSkipSpecial = true;
+  std::string without_prompt(std::string text) {
+    const std::size_t n = std::min(held_, text.size());
+    held_ -= n;
+    return text.erase(0, n);
+  }
+  StreamDecoder decoder_;
+  std::size_t held_;  // bytes of the prompt that the decoder has not given out yet
+};
+
 }  // namespace
 
 const char* stop_reason_name(StopReason reason) {
   switch (reason) {
-    case StopReason::kMaxTokens: return "length";
-    case StopReason::kEndOfText: return "end of text";
-    case StopReason::kStopString: return "stop string";
-    case StopReason::kPositions: return "model positions";
+    case StopReason::kMaxTokens:
+      return "length";
+    case StopReason::kEndOfText:
+      return "end of text";
+    case StopReason::kStopString:
+      return "stop string";
+    case StopReason::kPositions:
+      return "model positions";
   }
   return "";
 }
@@ -83,7 +110,7 @@ GenerateResult generate(Model& model, const Tokenizer& tokenizer, std::string_vi
   }
   std::vector<std::int32_t> history = result.prompt_tokens;
   SequenceState state = model.new_state();
-  StreamDecoder decoder(tokenizer, /*skip_special_tokens=*/true);
+  ContinuationDecoder decoder(tokenizer, result.prompt_tokens);
   StopFilter filter(options.stop);
   const auto show = [&](const std::string& text) {
     if (text.empty()) return;
