@@ -1,6 +1,7 @@
 #include "models/synth.h"
 
 #include <cmath>
+
 #include "base/progress.h"
 #include "base/threads.h"
 #include "formats/atomic_file.h"
@@ -10,7 +11,8 @@
 namespace aquatint {
 namespace {
 
-// SplitMix64: a counter turned into 64 random bits, so that any part of a tensor can be made on its own.
+// SplitMix64: a counter turned into 64 random bits, so that any part of a tensor can be made on its
+// own.
 std::uint64_t random_bits(std::uint64_t counter) {
   std::uint64_t z = counter * 0x9e3779b97f4a7c15u + 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -35,16 +37,13 @@ Tensor random_tensor(const TensorSpec& spec, const SynthOptions& options, std::u
   const std::int64_t columns = spec.shape[spec.shape.rank() - 1];
   // Embeddings and biases of order one; products keep the size of their input.
   const bool unit = spec.role == Role::kEmbedding || spec.role == Role::kBias;
-  const float deviation = norm   ? 0.1f
-                          : unit ? 1.0f
-                                 : 1.0f / std::sqrt(static_cast<float>(columns));
+  const float deviation = norm ? 0.1f : unit ? 1.0f : 1.0f / std::sqrt(static_cast<float>(columns));
   const Tensor values = Tensor::empty(spec.shape, DType::kF32);
   auto* v = values.mutable_data<float>();
   const std::uint64_t base = random_bits(options.seed ^ random_bits(stream));
   parallel_for(values.numel(), 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      v[i] = (norm ? 1.0f : 0.0f) +
-             deviation * random_normal(base + static_cast<std::uint64_t>(i));
+      v[i] = (norm ? 1.0f : 0.0f) + deviation * random_normal(base + static_cast<std::uint64_t>(i));
     }
   });
   return values.to(options.dtype);

@@ -1,5 +1,5 @@
-// Makes a checkpoint of any shape with random weights, so that speed and memory can be measured at sizes for
-// which no trained model is at hand.
+// Makes a checkpoint of any shape with random weights, so that speed and memory can be measured at
+// sizes for which no trained model is at hand.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ struct SynthOptions {
   std::int64_t max_shard_bytes = std::int64_t{5} << 30;
 };
 
-// Writes config.json and safetensors files. Values are normal with the variance that keeps activations of
-// order one; the same seed gives the same bytes. Error kInvalidArgument when the folder exists or the
-// configuration is of another architecture than asked for.
+// Writes config.json and safetensors files. Values are normal with the variance that keeps
+// activations of order one; the same seed gives the same bytes. Error kInvalidArgument when the
+// folder exists or the configuration is of another architecture than asked for.
 void synthesize(const Config& config, const SynthOptions& options);
 
 }  // namespace aquatint
