@@ -238,7 +238,7 @@ def self_test():
 
 
 def encode(folder, text, add_bos):
-    """Ids, with the beginning-of-text token in front where the configuration adds it, and its id."""
+    """Ids, after the beginning-of-text token where the configuration adds it, and its id."""
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
