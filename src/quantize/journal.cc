@@ -1,6 +1,8 @@
 #include "quantize/journal.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,12 +18,34 @@ using nlohmann::json;
 
 Journal::Journal(std::filesystem::path path, const std::string& fingerprint)
     : path_(std::move(path)) {
-  std::error_code error;
-  if (std::filesystem::exists(path_, error)) read(fingerprint);
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (fd_ < 0) raise(ErrorKind::kIo, "'{}': {}", path_.string(), std::strerror(errno));
-  const bool empty = ::lseek(fd_, 0, SEEK_END) == 0;
-  if (empty) append(json{{"run", fingerprint}}.dump());
+  try {
+    lock();
+    read(fingerprint);
+    if (::lseek(fd_, 0, SEEK_END) == 0) append(json{{"run", fingerprint}}.dump() + "\n");
+  } catch (...) {
+    ::close(fd_);
+    throw;
+  }
+}
+
+// The lock goes with the descriptor, so a killed process leaves none. File systems without locks
+// are let be.
+void Journal::lock() {
+  int code = 0;
+  do {
+    code = ::flock(fd_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  } while (code == EINTR);
+  // Whoever held the lock until now may have finished and moved the file away under its final name.
+  struct stat opened {
+  }, named{};
+  const bool moved = ::fstat(fd_, &opened) != 0 || ::stat(path_.c_str(), &named) != 0 ||
+                     opened.st_ino != named.st_ino || opened.st_dev != named.st_dev;
+  if (code == EWOULDBLOCK || moved) {
+    raise(ErrorKind::kInvalidArgument, "'{}': another run is writing there",
+          path_.parent_path().string());
+  }
 }
 
 Journal::~Journal() {
@@ -36,10 +60,12 @@ void Journal::read(const std::string& fingerprint) {
        begin = end + 1, end = text.find('\n', begin)) {
     const json line = json::parse(text.substr(begin, end - begin), nullptr, false);
     if (first) {
-      if (!line.is_object() || line.value("run", "") != fingerprint) {
-        raise(ErrorKind::kInvalidArgument,
-              "'{}' holds an unfinished run of another model, recipe or version; delete that folder "
-              "or choose another output", path_.parent_path().string());
+      if (!line.is_object() || !line.contains("run") || line["run"] != fingerprint) {
+        raise(
+            ErrorKind::kInvalidArgument,
+            "'{}' holds an unfinished run of another model, recipe or version; delete that folder "
+            "or choose another output",
+            path_.parent_path().string());
       }
       first = false;
     } else if (line.is_object() && line.contains("unit") && line["unit"].is_string()) {
@@ -56,17 +82,18 @@ void Journal::read(const std::string& fingerprint) {
   if (error) raise(ErrorKind::kIo, "'{}': {}", path_.string(), error.message());
 }
 
-void Journal::append(const std::string& line) {
-  const std::string text = line + "\n";
+void Journal::append(const std::string& text) {
   const ssize_t written = ::write(fd_, text.data(), text.size());
   if (written != static_cast<ssize_t>(text.size()) || ::fdatasync(fd_) != 0) {
     raise(ErrorKind::kIo, "'{}': {}", path_.string(), std::strerror(errno));
   }
 }
 
-void Journal::finish(const std::string& unit) {
-  append(json{{"unit", unit}}.dump());
-  done_.insert(unit);
+void Journal::finish(const std::vector<std::string>& units) {
+  std::string lines;
+  for (const std::string& unit : units) lines += json{{"unit", unit}}.dump() + "\n";
+  if (!units.empty()) append(lines);
+  done_.insert(units.begin(), units.end());
 }
 
 }  // namespace aquatint

@@ -11,6 +11,7 @@
 #include "quantize/journal.h"
 #include "quantize/output.h"
 #include "quantize/rounding.h"
+#include "quantize/working_folder.h"
 
 namespace aquatint {
 namespace {
@@ -22,6 +23,7 @@ std::string run_fingerprint(const Checkpoint& checkpoint, const Recipe& recipe,
                             const QuantizeOptions& options) {
   Hasher hasher;
   hasher.update(checkpoint.fingerprint());
+  hasher.update(recipe.name);  // the output names it
   hasher.update(recipe.text);
   hasher.update(fmt::format("{} {}", kPipelineVersion, options.max_shard_bytes));
   return hasher.hex();
@@ -63,16 +65,46 @@ void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, ShardedW
     return;
   }
   const RoundingEntry& rounding = find_rounding(plan.rounding);
-  const QuantizedMatrix matrix = rounding.round(source.to_f32(), plan.scheme->weights, plan.dtype);
+  const QuantizedMatrix matrix = rounding.round(source, plan.scheme->weights, plan.dtype);
   for (const auto& [name, tensor] :
        to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix, plan.dtype)) {
     output.write(name, tensor);
   }
 }
 
+// Notes finished units in the journal, each time after their bytes have reached the disk. Disks
+// differ by orders of magnitude in how long that takes, so it is done as often as it costs a tenth
+// of the time.
+class Checkpointer {
+ public:
+  Checkpointer(Journal& journal, ShardedWriter& output) : journal_(journal), output_(output) {}
+
+  void finished(const std::string& unit) {
+    pending_.push_back(unit);
+    if (Clock::now() - last_ >= 9 * cost_) flush();
+  }
+  void flush() {
+    const auto start = Clock::now();
+    output_.flush();
+    journal_.finish(pending_);
+    pending_.clear();
+    last_ = Clock::now();
+    cost_ = last_ - start;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Journal& journal_;
+  ShardedWriter& output_;
+  std::vector<std::string> pending_;
+  Clock::time_point last_ = Clock::now();
+  Clock::duration cost_{0};
+};
+
 std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& units,
                        Journal& journal, ShardedWriter& output) {
   std::int64_t resumed = 0;
+  Checkpointer checkpointer(journal, output);
   Progress progress("quantizing", "blocks", static_cast<std::int64_t>(units.size()));
   for (const Unit& unit : units) {
     const bool done = journal.done(unit.name);
@@ -86,31 +118,38 @@ std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& un
     if (done) {
       ++resumed;
     } else {
-      output.flush();
-      journal.finish(unit.name);
+      checkpointer.finished(unit.name);
     }
+    // Nothing of the mapped model stays resident.
+    for (const auto& file : checkpoint.tensors().files()) file->release(0, file->bytes().size());
     progress.advance(1);
   }
+  checkpointer.flush();
   return resumed;
 }
 
-// A run killed between its last two steps leaves a complete output with the journal still in it.
-bool finish_cleanup(const std::filesystem::path& final_folder, const std::string& fingerprint) {
-  const std::filesystem::path path = final_folder / "journal.jsonl";
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return false;
-  if (read_text_file(path).find(fingerprint) == std::string::npos) return false;
-  return std::filesystem::remove(path, error);
+void fill_folder(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
+                 const QuantizeOptions& options, const WorkingFolder& folder, Journal& journal,
+                 const std::string& fingerprint, QuantizeResult& result) {
+  std::vector<TensorInfo> infos;
+  for (const TensorPlan& t : plan.tensors) {
+    for (TensorInfo& info : stored_infos(t)) infos.push_back(std::move(info));
+  }
+  ShardedWriter output(folder.path(), infos, options.max_shard_bytes);
+  sync_path(folder.path());  // the names of the shards, before the journal speaks of their contents
+  result.resumed_units = run_units(checkpoint, make_units(checkpoint, plan), journal, output);
+  output.finish();
+  result.shards = output.shards();
+  copy_model_files(checkpoint.folder(), folder.path());
+  write_text_file(folder.path() / "recipe.yaml", recipe.text);
+  write_text_file(folder.path() / "config.json",
+                  quantized_config(checkpoint, recipe, plan, fingerprint));
 }
 
-void prepare_folders(const QuantizeOptions& options, const std::filesystem::path& working) {
-  std::error_code error;
-  if (std::filesystem::exists(options.output, error) && !options.overwrite) {
-    raise(ErrorKind::kInvalidArgument, "'{}' exists; choose another output or allow overwriting",
-          options.output.string());
-  }
-  std::filesystem::create_directories(working, error);
-  if (error) raise(ErrorKind::kIo, "'{}': {}", working.string(), error.message());
+// Whether running again may succeed, so that what is done is worth keeping.
+bool may_pass(ErrorKind kind) {
+  return kind == ErrorKind::kIo || kind == ErrorKind::kOutOfMemory ||
+         kind == ErrorKind::kInterrupted;
 }
 
 }  // namespace
@@ -118,43 +157,36 @@ void prepare_folders(const QuantizeOptions& options, const std::filesystem::path
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  std::filesystem::path working = options.output;
-  if (!working.has_filename()) working = working.parent_path();
-  const std::filesystem::path final_folder = working;
-  working += ".partial";
-
+  const WorkingFolder folder(options.output);
+  folder.check_source(checkpoint.folder());
   const std::string fingerprint = run_fingerprint(checkpoint, recipe, options);
   QuantizeResult result;
   result.bytes_before = plan.bytes_before;
   result.bytes_after = plan.bytes_after;
-  if (finish_cleanup(final_folder, fingerprint)) return result;
-  prepare_folders(options, working);
-  {
-    Journal journal(working / "journal.jsonl", fingerprint);
+  if (!folder.finish_publishing(fingerprint)) {
+    folder.check(options.overwrite);
+    folder.create();
+    // Held, and with it the lock, until the folder has its final name.
+    Journal journal(folder.journal(), fingerprint);
+    folder.check(options.overwrite);
     if (journal.finished_units() > 0) {
       log(LogLevel::kInfo, "continuing an interrupted run: {} units are done",
           journal.finished_units());
     }
-    std::vector<TensorInfo> infos;
-    for (const TensorPlan& t : plan.tensors) {
-      for (TensorInfo& info : stored_infos(t)) infos.push_back(std::move(info));
+    try {
+      fill_folder(checkpoint, recipe, plan, options, folder, journal, fingerprint, result);
+      folder.publish(options.overwrite);
+    } catch (const Error& error) {
+      if (may_pass(error.kind())) {
+        log(LogLevel::kInfo, "'{}' keeps what is done; the same command continues it",
+            folder.path().string());
+      } else {
+        folder.remove();
+      }
+      throw;
     }
-    ShardedWriter output(working, infos, options.max_shard_bytes);
-    result.resumed_units = run_units(checkpoint, make_units(checkpoint, plan), journal, output);
-    output.finish();
-    result.shards = output.shards();
   }
-  copy_model_files(checkpoint.folder(), working);
-  write_text_file(working / "recipe.yaml", recipe.text);
-  write_text_file(working / "config.json",
-                  quantized_config(checkpoint, recipe, plan, fingerprint));
-  std::error_code error;
-  if (options.overwrite) std::filesystem::remove_all(final_folder, error);
-  sync_path(working);
-  rename_durably(working, final_folder);
-  std::filesystem::remove(final_folder / "journal.jsonl", error);
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 

@@ -1,7 +1,8 @@
-// Carries out a plan block by block: reads a block's tensors from the memory-mapped checkpoint, rounds them,
-// writes them to the output shards, notes the block in the journal and forgets it. Peak memory is one
-// tensor and its integers, never the model. A run killed at any moment continues when it is started again
-// and ends with the same bytes; the output folder appears, complete, at the end.
+// Carries out a plan block by block: reads a block's tensors from the memory-mapped checkpoint,
+// rounds them, writes them to the output shards, notes the block in the journal and forgets it.
+// Peak memory is one tensor and its integers, never the model. A run killed at any moment continues
+// when it is started again and ends with the same bytes; the output folder appears, complete, at
+// the end.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ struct QuantizeResult {
   int shards = 0;
 };
 
-// Runs the plan. The working folder is "<output>.partial"; it stays when the run fails, for the next one to
-// continue. Error kInvalidArgument when the output exists and overwrite is not set.
+// Runs the plan. The working folder is "<output>.partial"; it stays when the run fails, for the
+// next one to continue. Error kInvalidArgument when the output exists and overwrite is not set.
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                         const QuantizeOptions& options);
 

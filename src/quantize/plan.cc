@@ -1,9 +1,11 @@
 #include "quantize/plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "base/memory.h"
+#include "quantize/working_folder.h"
 
 namespace aquatint {
 namespace {
@@ -34,16 +36,19 @@ Treatment treatment_of(const Recipe& recipe, const TensorSpec& spec, std::string
       if (!recipe.embedding) note = "embedding: kept unless the recipe has 'embedding'";
       return recipe.embedding.value_or(Treatment{});
     case Role::kLowRankGate:
-      note = "low-rank gate: feeds exponentials; quantize it with an override of role:low_rank_gate";
+      note =
+          "low-rank gate: feeds exponentials; quantize it with an override of role:low_rank_gate";
       return {};
-    default: break;
+    default:
+      break;
   }
   if (!is_linear(spec.role)) return {};
   return recipe.projections;
 }
 
-// Columns that the group size does not divide get the largest smaller power-of-two group that does, or one
-// scale per row when there is none: other tools refuse such tensors, block formats break on them silently.
+// Columns that the group size does not divide get the largest smaller power-of-two group that does,
+// or one scale per row when there is none: other tools refuse such tensors, block formats break on
+// them silently.
 void fit_group(ModuleScheme& scheme, std::int64_t columns, std::string& note) {
   WeightScheme& w = scheme.weights;
   if (w.granularity != Granularity::kGroup || columns % w.group_size == 0) return;
@@ -84,6 +89,20 @@ std::int64_t info_bytes(const TensorInfo& info) {
   return info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
 }
 
+// Rows of a table are gathered, not multiplied: packed words do not allow it, and there are no
+// activations.
+void shape_embedding(const Recipe& recipe, const TensorSpec& spec, ModuleScheme& scheme) {
+  const WeightScheme& w = scheme.weights;
+  if (w.bits != 8 || !w.symmetric || w.granularity != Granularity::kRow) {
+    raise(ErrorKind::kInvalidArgument,
+          "recipe '{}': '{}' is an embedding and cannot be {}: it takes weights {{bits: 8, "
+          "granularity: row}} or stays as it is",
+          recipe.name, spec.module(), w.str());
+  }
+  scheme.layout = WeightLayout::kInts;
+  scheme.activations = ActivationScheme::kFloat;
+}
+
 TensorPlan plan_tensor(const Recipe& recipe, const TensorSpec& spec) {
   TensorPlan plan;
   plan.spec = &spec;
@@ -93,8 +112,7 @@ TensorPlan plan_tensor(const Recipe& recipe, const TensorSpec& spec) {
     plan.note = fmt::format("a {} is not multiplied as a matrix: kept", role_name(spec.role));
   } else if (treatment.scheme) {
     plan.scheme = treatment.scheme;
-    // Loaders gather rows of an embedding, which packed words do not allow.
-    if (spec.role == Role::kEmbedding) plan.scheme->layout = WeightLayout::kInts;
+    if (spec.role == Role::kEmbedding) shape_embedding(recipe, spec, *plan.scheme);
     plan.rounding = treatment.rounding;
     fit_group(*plan.scheme, spec.shape[1], plan.note);
   }
@@ -132,8 +150,8 @@ Plan make_plan(const Checkpoint& checkpoint, const Recipe& recipe) {
   }
   // A tied head and its table share bytes only while both stay in floating point.
   const bool tied = checkpoint.head_is_tied();
-  const bool shared_quantized = std::any_of(
-      plan.tensors.begin(), plan.tensors.end(), [](const TensorPlan& t) {
+  const bool shared_quantized =
+      std::any_of(plan.tensors.begin(), plan.tensors.end(), [](const TensorPlan& t) {
         return t.scheme && (t.spec->role == Role::kHead || t.spec->role == Role::kEmbedding);
       });
   plan.unties_head = tied && shared_quantized;
@@ -145,39 +163,54 @@ Plan make_plan(const Checkpoint& checkpoint, const Recipe& recipe) {
     std::erase_if(plan.tensors, [](const TensorPlan& t) { return t.spec->role == Role::kHead; });
   }
 
-  std::map<int, std::int64_t> block_memory;
+  std::int64_t largest = 0;
+  std::map<int, std::int64_t> mapped_bytes;  // by block
   for (TensorPlan& t : plan.tensors) {
     const bool from_table = t.spec->role == Role::kHead && tied;
     const TensorSpec& stored = from_table ? *table : *t.spec;
     t.dtype = checkpoint.stored_dtype(stored);
     t.bytes_before = checkpoint.stored_bytes(*t.spec);
+    const std::int64_t source_bytes = checkpoint.stored_bytes(stored);
     for (const TensorInfo& info : stored_infos(t)) t.bytes_after += info_bytes(info);
-    if (from_table) t.note += t.note.empty() ? "was tied to the embedding" : "; untied from the embedding";
+    if (from_table)
+      t.note += t.note.empty() ? "was tied to the embedding" : "; untied from the embedding";
     plan.bytes_before += t.bytes_before;
     plan.bytes_after += t.bytes_after;
-    // One tensor at a time: its float32 copy and its integers, next to the mapped source.
-    std::int64_t& memory = block_memory[t.spec->block];
-    memory = std::max(memory, t.spec->shape.numel() * (t.scheme ? 6 : 0) + t.bytes_before);
+    // One tensor at a time: the integers, one byte each, and what is stored, beside the mapped
+    // block.
+    std::int64_t& mapped = mapped_bytes[t.spec->block];
+    mapped += source_bytes;
+    if (t.scheme) largest = std::max(largest, t.spec->shape.numel() + t.bytes_after);
   }
   constexpr std::int64_t kBase = std::int64_t{64} << 20;
-  for (const auto& [block, bytes] : block_memory) {
-    plan.memory_bytes = std::max(plan.memory_bytes, bytes + kBase);
+  plan.memory_bytes = kBase + largest;
+  for (const auto& [block, bytes] : mapped_bytes) {
+    plan.memory_bytes = std::max(plan.memory_bytes, kBase + largest + bytes);
   }
   plan.disk_bytes = plan.bytes_after + (std::int64_t{4} << 20);
   return plan;
 }
 
-void preflight(const Plan& plan, const std::filesystem::path& output) {
-  const std::int64_t memory = available_memory_bytes();
-  if (memory >= 0 && plan.memory_bytes > memory) {
+Resources available_resources(const std::filesystem::path& output) {
+  Resources available{available_memory_bytes(), free_disk_bytes(output)};
+  const bool known = available.disk != std::numeric_limits<std::int64_t>::max();
+  available.disk = known ? available.disk + WorkingFolder(output).reserved_bytes() : -1;
+  return available;
+}
+
+void preflight(const Plan& plan, const std::filesystem::path& output, const Resources& available) {
+  if (available.memory >= 0 && plan.memory_bytes > available.memory) {
     raise(ErrorKind::kOutOfMemory, "quantizing needs {} of memory; {} are available",
-          format_bytes(plan.memory_bytes), format_bytes(memory));
+          format_bytes(plan.memory_bytes), format_bytes(available.memory));
   }
-  const std::int64_t disk = free_disk_bytes(output);
-  if (plan.disk_bytes > disk) {
+  if (available.disk >= 0 && plan.disk_bytes > available.disk) {
     raise(ErrorKind::kOutOfMemory, "'{}': the output needs {} of disk; {} are free",
-          output.string(), format_bytes(plan.disk_bytes), format_bytes(disk));
+          output.string(), format_bytes(plan.disk_bytes), format_bytes(available.disk));
   }
+}
+
+void preflight(const Plan& plan, const std::filesystem::path& output) {
+  preflight(plan, output, available_resources(output));
 }
 
 }  // namespace aquatint

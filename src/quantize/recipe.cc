@@ -12,6 +12,8 @@
 namespace aquatint {
 namespace {
 
+constexpr std::size_t kLargest = std::size_t{64} << 10;  // bytes of a recipe
+
 // A YAML mapping read against a closed list of keys.
 class Section {
  public:
@@ -92,8 +94,9 @@ WeightScheme parse_weights(const YAML::Node& node, const std::string& origin) {
     scheme.granularity = Granularity::kGroup;
     scheme.group_size = section.get<std::int64_t>("group_size", 128);
     if (scheme.group_size < 8 || scheme.group_size % 8 != 0 || scheme.group_size > 65536) {
-      section.fail(section["group_size"],
-                   fmt::format("group_size is {}, expected a multiple of 8", scheme.group_size));
+      section.fail(
+          section["group_size"],
+          fmt::format("group_size is {}, expected a multiple of 8 up to 65536", scheme.group_size));
     }
   } else if (section.has("group_size")) {
     section.fail(section["group_size"], "group_size needs granularity: group");
@@ -108,7 +111,8 @@ ActivationScheme parse_activations(const YAML::Node& node, const std::string& or
   if (bits != 8) section.fail(section["bits"], fmt::format("bits is {}, expected 8 or 16", bits));
   section.one_of("granularity", "token", {"token"});
   if (!section.get<bool>("dynamic", true)) {
-    section.fail(section["dynamic"], "static activations need calibration, which this version lacks");
+    section.fail(section["dynamic"],
+                 "static activations need calibration, which this version lacks");
   }
   return ActivationScheme::kInt8Dynamic;
 }
@@ -133,7 +137,8 @@ std::vector<Selector> parse_selectors(const Section& section, const char* key) {
   if (!section.has(key)) return selectors;
   const YAML::Node node = section[key];
   const auto add = [&](const YAML::Node& item) {
-    if (!item.IsScalar()) section.fail(item, fmt::format("'{}' holds something else than text", key));
+    if (!item.IsScalar())
+      section.fail(item, fmt::format("'{}' holds something else than text", key));
     try {
       selectors.push_back(Selector::parse(item.as<std::string>()));
     } catch (const Error& error) {
@@ -199,8 +204,9 @@ Recipe parse_document(const YAML::Node& document, const std::string& origin) {
       recipe.overrides.push_back(parse_override(node, recipe, origin));
     }
   }
-  const bool any_override = std::any_of(recipe.overrides.begin(), recipe.overrides.end(),
-                                        [](const auto& o) { return o.treatment.scheme.has_value(); });
+  const bool any_override =
+      std::any_of(recipe.overrides.begin(), recipe.overrides.end(),
+                  [](const auto& o) { return o.treatment.scheme.has_value(); });
   if (!recipe.projections.scheme && !recipe.head && !recipe.embedding && !any_override) {
     top.fail(document, "the recipe quantizes nothing: it has no 'weights'");
   }
@@ -210,13 +216,17 @@ Recipe parse_document(const YAML::Node& document, const std::string& origin) {
 }  // namespace
 
 Recipe Recipe::parse(std::string_view yaml, const std::string& origin) {
-  constexpr std::size_t kLargest = 1 << 20;
   if (yaml.size() > kLargest) {
     raise(ErrorKind::kInvalidArgument, "'{}': {} bytes are too many for a recipe", origin,
           yaml.size());
   }
   try {
-    Recipe recipe = parse_document(YAML::Load(std::string(yaml)), origin);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
+    if (documents.size() != 1) {
+      raise(ErrorKind::kInvalidArgument, "'{}': {} YAML documents, expected one recipe", origin,
+            documents.size());
+    }
+    Recipe recipe = parse_document(documents.front(), origin);
     recipe.text = yaml;
     return recipe;
   } catch (const YAML::Exception& error) {
@@ -232,7 +242,7 @@ Recipe Recipe::load(const std::string& name_or_path) {
   }
   std::error_code error;
   if (std::filesystem::is_regular_file(name_or_path, error)) {
-    return parse(read_text_file(name_or_path), name_or_path);
+    return parse(read_text_file(name_or_path, kLargest), name_or_path);
   }
   const std::string near = nearest_word(name_or_path, names);
   raise(ErrorKind::kNotFound, "recipe '{}': no such file, and the built-in recipes are {}{}",

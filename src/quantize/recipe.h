@@ -1,6 +1,7 @@
-// A recipe says what becomes of each tensor of a model: which numbers (scheme), which rounding, for which
-// roles and names. Written in YAML (schema: docs/guide/recipes.md); an unknown key, a value out of range or a
-// scheme nothing can run is an error with the line and, for keys and names, the nearest one that exists.
+// A recipe says what becomes of each tensor of a model: which numbers (scheme), which rounding, for
+// which roles and names. Written in YAML (schema: docs/guide/recipes.md); an unknown key, a value
+// out of range or a scheme nothing can run is an error with the line and, for keys and names, the
+// nearest one that exists.
 #pragma once
 
 #include <filesystem>
@@ -10,16 +11,18 @@
 #include <vector>
 
 #include "formats/compressed_tensors.h"
+#include "formats/name_pattern.h"
 #include "models/tensor_table.h"
 
 namespace aquatint {
 
-// Which tensors a rule is about: "role:mlp_out", "name:model.layers.0.*" (* and ? as in a shell) or
-// "re:.*gk_proj.*" (whole name). Names are module names, without ".weight".
+// Which tensors a rule is about: "role:mlp_out", "name:model.layers.0.*" (* any characters, ? one)
+// or "re:.*gk_proj.*" (Perl's syntax, whole name). Names are module names, without ".weight".
 class Selector {
  public:
   // Error kInvalidArgument for another form, an unknown role or a bad expression.
   static Selector parse(const std::string& text);
+  // Error kUnsupported when an expression takes too many steps.
   bool matches(const std::string& module, Role role) const;
   // Whether it can be expected to match something in any model (roles need not).
   bool must_match() const { return kind_ != Kind::kRole; }
@@ -30,6 +33,7 @@ class Selector {
   Kind kind_ = Kind::kRole;
   Role role_ = Role::kNorm;
   std::string pattern_, text_;
+  std::optional<NamePattern> expression_;
 };
 
 // What a rule does to a tensor: a scheme, or nothing (kept in floating point).
@@ -45,7 +49,7 @@ struct RecipeOverride {
 
 struct Recipe {
   std::string name, description;
-  Treatment projections;                  // every projection but the low-rank gates
+  Treatment projections;                     // every projection but the low-rank gates
   std::optional<Treatment> head, embedding;  // kept unless the recipe says otherwise
   std::vector<Selector> ignore;
   std::vector<RecipeOverride> overrides;  // the last that matches wins

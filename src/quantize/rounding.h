@@ -1,6 +1,6 @@
-// A rounding chooses the integers of one weight matrix on the grid of a scheme. Nearest rounding needs only
-// the weights; others will ask for statistics of the inputs. The registry is the only list of them: recipes,
-// help and documentation follow from its rows.
+// A rounding chooses the integers of one weight matrix on the grid of a scheme. Nearest rounding
+// needs only the weights; others will ask for statistics of the inputs. The registry is the only
+// list of them: recipes, help and documentation follow from its rows.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ namespace aquatint {
 struct RoundingEntry {
   const char* name;
   const char* description;
-  // weight: float32 [rows, columns]. Scales are chosen to be exact in `scale_dtype`, the type they will be
-  // stored in. Error kNumeric when the weight is not finite.
+  // weight: any float type, [rows, columns], finite; may be a view of a file. Scales are chosen to
+  // be exact in `scale_dtype`, the type they will be stored in.
   QuantizedMatrix (*round)(const Tensor& weight, const WeightScheme& scheme, DType scale_dtype);
 };
 

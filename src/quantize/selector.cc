@@ -1,12 +1,33 @@
-#include <fnmatch.h>
-
 #include <algorithm>
-#include <regex>
 
 #include "base/error.h"
 #include "quantize/recipe.h"
 
 namespace aquatint {
+namespace {
+
+// Whether `text` matches a pattern of plain characters, * and ?. Going back to the last star
+// suffices, so that the time is the product of the lengths at most.
+bool glob_matches(std::string_view pattern, std::string_view text) {
+  std::size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = t;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++resume;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+}  // namespace
 
 Selector Selector::parse(const std::string& text) {
   Selector selector;
@@ -31,9 +52,10 @@ Selector Selector::parse(const std::string& text) {
   } else {
     selector.kind_ = Kind::kRegex;
     try {
-      const std::regex compiled(selector.pattern_, std::regex::ECMAScript);
-    } catch (const std::regex_error& error) {
-      raise(ErrorKind::kInvalidArgument, "selector '{}': bad expression: {}", text, error.what());
+      const NamePattern alone(selector.pattern_, text);  // is right without the parentheses
+      selector.expression_.emplace("(?:" + selector.pattern_ + ")\\z", text);
+    } catch (const Error& error) {
+      raise(ErrorKind::kInvalidArgument, "selector {}", error.what());
     }
   }
   return selector;
@@ -41,9 +63,12 @@ Selector Selector::parse(const std::string& text) {
 
 bool Selector::matches(const std::string& module, Role role) const {
   switch (kind_) {
-    case Kind::kRole: return role == role_;
-    case Kind::kGlob: return ::fnmatch(pattern_.c_str(), module.c_str(), 0) == 0;
-    case Kind::kRegex: return std::regex_match(module, std::regex(pattern_));
+    case Kind::kRole:
+      return role == role_;
+    case Kind::kGlob:
+      return glob_matches(pattern_, module);
+    case Kind::kRegex:
+      return expression_->matches(module);
   }
   return false;
 }

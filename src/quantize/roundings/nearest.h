@@ -1,6 +1,7 @@
-// Rounding to nearest on the grid that the range of each row or group implies. Symmetric: scale = 2 max|w| /
-// (2^bits - 1), so the largest weight lies half a step from the end of the integers. Asymmetric: the range
-// [min, max], widened to contain zero, is cut into 2^bits - 1 steps. Both as compressed-tensors defines them.
+// Rounding to nearest on the grid that the range of each row or group implies. Symmetric: scale = 2
+// max|w| / (2^bits - 1), so the largest weight lies half a step from the end of the integers.
+// Asymmetric: the range [min, max], widened to contain zero, is cut into 2^bits - 1 steps. Both as
+// compressed-tensors defines them.
 #pragma once
 
 #include "packing/quantized_matrix.h"
