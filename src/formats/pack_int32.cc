@@ -1,3 +1,4 @@
+#include <bit>
 #include <cstring>
 
 #include "base/threads.h"
@@ -15,9 +16,33 @@ std::int64_t padded_words(std::int64_t columns, int bits) {
   return (columns + per_word - 1) / per_word;
 }
 
+// 4 and 8 bits, where no value spans two words: byte by byte, in loops that run in vectors.
+void pack_whole_words(const std::int8_t* values, std::int64_t count, int bits,
+                      std::uint32_t* words) {
+  static_assert(std::endian::native == std::endian::little);
+  auto* bytes = reinterpret_cast<std::uint8_t*>(words);
+  if (bits == 8) {
+    for (std::int64_t i = 0; i < 4 * count; ++i) {
+      bytes[i] = static_cast<std::uint8_t>(values[i] ^ 0x80);
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < 4 * count; ++i) {
+    const int low = values[2 * i] + 8, high = values[2 * i + 1] + 8;
+    bytes[i] = static_cast<std::uint8_t>((low & 15) | (high & 15) << 4);
+  }
+}
+
 void pack_row(const std::int8_t* values, std::int64_t columns, int bits, std::uint32_t* words) {
   const int offset = 1 << (bits - 1);
   const std::uint32_t mask = (1u << bits) - 1;
+  if (bits == 4 || bits == 8) {
+    const std::int64_t whole = columns * bits / 32;
+    pack_whole_words(values, whole, bits, words);
+    words += whole;
+    values += whole * 32 / bits;
+    columns -= whole * 32 / bits;
+  }
   std::uint64_t pending = 0;  // bits not written yet, from the low end
   int filled = 0;
   for (std::int64_t k = 0; k < columns; ++k) {
