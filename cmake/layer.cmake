@@ -26,8 +26,9 @@ function(aquatint_layer name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE aquatint_${name} aquatint_testing ${arg_LINK}
                           aquatint_warnings GTest::gtest GTest::gtest_main)
+    # Tests run beside each other: threads that spin while they wait would only take each other's time.
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
-                         PROPERTIES TIMEOUT 600)
+                         PROPERTIES TIMEOUT 600 ENVIRONMENT OMP_WAIT_POLICY=passive)
   endif()
   if(AQUATINT_BENCH AND benches)
     add_executable(${name}_bench ${benches})
