@@ -5,216 +5,22 @@
 // the table is doubled for the fifth), so one shift and one permute make a pair vector of u -
 // centre. Bytes are two nibbles: 16 * (high - 8) + low. Structure as in x86_avx512vnni.cc: a linear
 // stream for few rows, and for many rows blocks unpacked once into L1 and register tiles.
-#include <immintrin.h>
-
-#include <cstring>
-
-#include "kernels/quant_matmul/quant_matmul_variants.h"
+#include "kernels/quant_matmul/x86_avx512bf16.h"
 
 namespace aquatint::kernels {
 namespace {
 
-constexpr std::int64_t kPanel = 16;
-// GCC 12 warns of an uninitialized register in unmasked forms of some intrinsics; all lanes masked
-// in is the same instruction.
-constexpr __mmask16 kAll = 0xffff;
-constexpr std::int64_t kVector = 64;
-constexpr std::int64_t kPrefetchBytes = 8192;
-constexpr std::int64_t kStreamRows = 4;
 // Panels of a register tile, and its rows when outputs have one scale or several.
 constexpr std::int64_t kStrip = 4;
 constexpr std::int64_t kSingleRows = 6;
 constexpr std::int64_t kGroupedRows = 3;
 // Columns of a block. A tile of 6 rows reads weights slowly enough to have them in L2; one of 3
 // rows does not, its block of 4 panels (32 KiB) belongs in L1.
+constexpr std::int64_t kSingleColumns = 1024;
+constexpr std::int64_t kGroupedColumns = 256;
 // Rows whose unfinished sums wait between blocks of columns, in L2: [row][panel][16].
 constexpr std::int64_t kChunkRows = 240;
 constexpr std::int64_t kSumStride = kStrip * kPanel;
-constexpr std::int64_t kSingleColumns = 1024;
-constexpr std::int64_t kGroupedColumns = 256;
-
-std::int64_t padded_columns(const QuantMatmulArgs& a) {
-  return a.group_size * a.groups;
-}
-
-std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < b ? a : b;
-}
-
-// Two activations in every lane.
-__m512i broadcast_pair(const std::uint16_t* x) {
-  int pair = 0;
-  std::memcpy(&pair, x, sizeof pair);
-  return _mm512_set1_epi32(pair);
-}
-
-// sum += w * x: one pair of bfloat16 products per lane. Not the intrinsic, with which GCC 12 copies
-// every sum before and after.
-void add_dot(__m512& sum, __m512i w, __m512i x) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
-}
-
-// Loads a vector into a register for good: GCC 12 would rather load it again at each use.
-__m512i load_once(const void* p) {
-  __m512i v = _mm512_loadu_si512(p);
-  asm("" : "+v"(v));
-  return v;
-}
-
-// Outputs of `panel` that exist.
-__mmask16 output_mask(const QuantMatmulArgs& a, std::int64_t panel) {
-  const std::int64_t left = a.outputs - panel * kPanel;
-  return left >= kPanel ? __mmask16{0xffff} : static_cast<__mmask16>((1u << left) - 1u);
-}
-
-// What is subtracted from the unsigned weights when they become bfloat16.
-int centre(const QuantMatmulArgs& a) {
-  return a.bits == 4 ? 8 : 128;
-}
-
-__m512 load_scales(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t g) {
-  return _mm512_loadu_ps(a.scales + (panel * a.groups + g) * kPanel);
-}
-
-bool has_offsets(const QuantMatmulArgs& a) {
-  return a.zeros != nullptr || a.symmetric_zero != centre(a);
-}
-
-// centre - z of 16 outputs.
-__m512 offsets(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t g) {
-  __m512i z = _mm512_set1_epi32(a.symmetric_zero);
-  if (a.zeros != nullptr) {
-    const std::uint8_t* zeros = a.zeros + (panel * a.groups + g) * kPanel;
-    z = _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(zeros)));
-  }
-  return _mm512_maskz_cvtepi32_ps(kAll, _mm512_sub_epi32(_mm512_set1_epi32(centre(a)), z));
-}
-
-// (centre - z) * xsum: what the dot product of a group starts from.
-__m512 start(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t row, std::int64_t g) {
-  if (!has_offsets(a)) return _mm512_setzero_ps();
-  return _mm512_mul_ps(offsets(a, panel, g), _mm512_set1_ps(a.sums16[row * a.groups + g]));
-}
-
-void finish(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel, __m512 sum) {
-  const __mmask16 mask = output_mask(a, panel);
-  if (a.bias != nullptr) {
-    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, a.bias + panel * kPanel));
-  }
-  _mm512_mask_storeu_ps(a.y + row * a.ldy + panel * kPanel, mask, sum);
-}
-
-// bf16 of (i % 16 - offset) * factor for the 32 words of a vector.
-__m512i nibble_table(int offset, int factor) {
-  alignas(64) std::uint16_t words[32];
-  for (int i = 0; i < 32; ++i) {
-    const auto value = static_cast<float>((i % 16 - offset) * factor);
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, &value, sizeof bits);
-    words[i] = static_cast<std::uint16_t>(bits >> 16);
-  }
-  return _mm512_load_si512(words);
-}
-
-struct Tables {
-  __m512i even, odd;  // for nibbles 0 and 2, and for nibbles 1 and 3 of each word
-};
-
-template <int kBits>
-Tables make_tables() {
-  if constexpr (kBits == 4) return {nibble_table(8, 1), nibble_table(8, 1)};
-  return {nibble_table(0, 1), nibble_table(8, 16)};
-}
-
-// The four nibbles of each word of a packed vector as bfloat16.
-struct Nibbles {
-  __m512i n[4];
-};
-
-Nibbles expand(__m512i v, const Tables& t) {
-  return {{_mm512_permutexvar_epi16(v, t.even),
-           _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 4), t.odd),
-           _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 8), t.even),
-           _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 12), t.odd)}};
-}
-
-// Which pair of the activations of a packed vector each nibble meets. A 4-bit vector holds two
-// quads (low and high nibbles) of two pairs each, an 8-bit vector one quad.
-template <int kBits>
-constexpr std::int64_t pair_of(int nibble) {
-  return kBits == 4 ? (nibble % 2) * 2 + nibble / 2 : nibble / 2;
-}
-
-// ---- Few rows: one panel after the other, straight through the packed bytes.
-
-template <int kBits, unsigned R>
-void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel) {
-  constexpr std::int64_t kColumns = kBits == 4 ? 8 : 4;  // of one vector
-  const std::int64_t columns = padded_columns(a);
-  const std::uint8_t* w = a.data + panel * columns * kPanel * kBits / 8;
-  const std::uint16_t* x = a.x16 + row * columns;
-  const std::int64_t vectors = a.group_size / kColumns;
-  const Tables tables = make_tables<kBits>();
-  __m512 sum[R][4] = {};
-  for (std::int64_t g = 0; g < a.groups; ++g) {
-    __m512 dot[R][4];
-#pragma GCC unroll 8
-    for (unsigned r = 0; r < R; ++r) {
-      dot[r][0] = start(a, panel, row + r, g);
-      dot[r][1] = dot[r][2] = dot[r][3] = _mm512_setzero_ps();
-    }
-    for (std::int64_t i = 0; i < vectors; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes, _MM_HINT_T0);
-      const Nibbles q = expand(_mm512_loadu_si512(w), tables);
-#pragma GCC unroll 8
-      for (unsigned r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-        for (int j = 0; j < 4; ++j) {
-          const __m512i pair = broadcast_pair(x + r * columns + 2 * pair_of<kBits>(j));
-          add_dot(dot[r][j], q.n[j], pair);
-        }
-      }
-      w += kVector;
-      x += kColumns;
-    }
-    const __m512 scales = load_scales(a, panel, g);
-#pragma GCC unroll 8
-    for (unsigned r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-      for (int j = 0; j < 4; ++j) sum[r][j] = _mm512_fmadd_ps(dot[r][j], scales, sum[r][j]);
-    }
-  }
-#pragma GCC unroll 8
-  for (unsigned r = 0; r < R; ++r) {
-    finish(a, row + r, panel,
-           _mm512_add_ps(_mm512_add_ps(sum[r][0], sum[r][1]), _mm512_add_ps(sum[r][2], sum[r][3])));
-  }
-}
-
-template <int kBits>
-void stream(const QuantMatmulArgs& a, std::int64_t row_begin, std::int64_t row_end,
-            std::int64_t panel_begin, std::int64_t panel_end) {
-  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
-    for (std::int64_t row = row_begin; row < row_end; row += kStreamRows) {
-      switch (least(row_end - row, kStreamRows)) {
-        case 1:
-          stream_panel<kBits, 1>(a, row, panel);
-          break;
-        case 2:
-          stream_panel<kBits, 2>(a, row, panel);
-          break;
-        case 3:
-          stream_panel<kBits, 3>(a, row, panel);
-          break;
-        default:
-          stream_panel<kBits, 4>(a, row, panel);
-          break;
-      }
-    }
-  }
-}
-
-// ---- Many rows.
 
 // Fetches the cache lines that R rows of a tile will write, each in another page.
 template <unsigned R>
@@ -527,11 +333,7 @@ void quant_matmul_a16_avx512bf16(const QuantMatmulArgs& a, std::int64_t row_begi
                                  std::int64_t row_end, std::int64_t panel_begin,
                                  std::int64_t panel_end) noexcept {
   if (a.rows <= kStreamRows) {
-    if (a.bits == 4) {
-      stream<4>(a, row_begin, row_end, panel_begin, panel_end);
-    } else {
-      stream<8>(a, row_begin, row_end, panel_begin, panel_end);
-    }
+    stream_a16_avx512bf16(a, row_begin, row_end, panel_begin, panel_end);
     return;
   }
   for (std::int64_t panel = panel_begin; panel < panel_end; panel += kStrip) {

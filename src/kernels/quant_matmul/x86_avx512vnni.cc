@@ -3,194 +3,22 @@
 // one linear stream (decode: memory bound). More rows work on strips of 4 panels, one block of
 // columns that stays in L1 at a time, in register tiles of 3 rows (groups: integer and float sums
 // both in registers) or 6 rows (one scale per output: integer sums only).
-#include <immintrin.h>
-
-#include <cstring>
-
-#include "kernels/quant_matmul/quant_matmul_variants.h"
+#include "kernels/quant_matmul/x86_avx512vnni.h"
 
 namespace aquatint::kernels {
 namespace {
 
-constexpr std::int64_t kPanel = 16;
-// GCC 12 warns of an uninitialized register in unmasked forms of some intrinsics; all lanes masked
-// in is the same instruction.
-constexpr __mmask16 kAll = 0xffff;
-constexpr std::int64_t kVector = 64;
-constexpr std::int64_t kPrefetchBytes = 4096;
-constexpr std::int64_t kStreamRows = 4;
 // Panels of a register tile, and its rows when outputs have one scale or several.
 constexpr std::int64_t kStrip = 4;
 constexpr std::int64_t kSingleRows = 6;
 constexpr std::int64_t kGroupedRows = 3;
 // Columns of a block. A tile of 6 rows reads weights slowly enough to have them in L2; one of 3
 // rows does not, its block of 4 panels (32 KiB) belongs in L1.
+constexpr std::int64_t kSingleColumns = 2048;
+constexpr std::int64_t kGroupedColumns = 512;
 // Rows whose unfinished sums wait between blocks of columns, in L2: [row][panel][16].
 constexpr std::int64_t kChunkRows = 240;
 constexpr std::int64_t kSumStride = kStrip * kPanel;
-constexpr std::int64_t kSingleColumns = 2048;
-constexpr std::int64_t kGroupedColumns = 512;
-
-std::int64_t padded_columns(const QuantMatmulArgs& a) {
-  return a.group_size * a.groups;
-}
-
-std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < b ? a : b;
-}
-
-// Four neighbouring activations of one row in every lane.
-__m512i broadcast_quad(const std::int8_t* x) {
-  int quad = 0;
-  std::memcpy(&quad, x, sizeof quad);
-  return _mm512_set1_epi32(quad);
-}
-
-// sum += u * x: 4 products per lane, u unsigned, x signed. Not the intrinsic, with which GCC 12
-// copies every sum before and after.
-void add_dot(__m512i& sum, __m512i u, __m512i x) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u), "v"(x));
-}
-
-// Loads a vector into a register for good: GCC 12 would rather load it again at each use.
-__m512i load_once(const void* p) {
-  __m512i v = _mm512_loadu_si512(p);
-  asm("" : "+v"(v));
-  return v;
-}
-
-// Outputs of `panel` that exist.
-__mmask16 output_mask(const QuantMatmulArgs& a, std::int64_t panel) {
-  const std::int64_t left = a.outputs - panel * kPanel;
-  return left >= kPanel ? __mmask16{0xffff} : static_cast<__mmask16>((1u << left) - 1u);
-}
-
-// -z * xsum for the 16 outputs of a panel: what the integer sum of a group starts from.
-__m512i start(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t row, std::int64_t g) {
-  const std::int32_t sum = a.sums8[row * a.groups + g];
-  if (a.zeros == nullptr) return _mm512_set1_epi32(-a.symmetric_zero * sum);
-  const auto* z = reinterpret_cast<const __m128i*>(a.zeros + (panel * a.groups + g) * kPanel);
-  return _mm512_mullo_epi32(_mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(z)),
-                            _mm512_set1_epi32(-sum));
-}
-
-__m512 load_scales(const QuantMatmulArgs& a, std::int64_t panel, std::int64_t g) {
-  return _mm512_loadu_ps(a.scales + (panel * a.groups + g) * kPanel);
-}
-
-void finish(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel, __m512 sum) {
-  const __mmask16 mask = output_mask(a, panel);
-  const __m512 scale = _mm512_set1_ps(a.x_scales[row]);
-  const __m512 result =
-      a.bias != nullptr
-          ? _mm512_fmadd_ps(sum, scale, _mm512_maskz_loadu_ps(mask, a.bias + panel * kPanel))
-          : _mm512_mul_ps(sum, scale);
-  _mm512_mask_storeu_ps(a.y + row * a.ldy + panel * kPanel, mask, result);
-}
-
-// Eight columns of 16 outputs as two vectors of unsigned bytes.
-struct Quads {
-  __m512i first, second;
-};
-
-Quads split_nibbles(__m512i v) {
-  const __m512i low = _mm512_set1_epi8(15);
-  return {_mm512_and_si512(v, low), _mm512_and_si512(_mm512_srli_epi16(v, 4), low)};
-}
-
-template <int kBits>
-Quads load_quads(const std::uint8_t* w) {
-  if constexpr (kBits == 4) return split_nibbles(_mm512_loadu_si512(w));
-  return {_mm512_loadu_si512(w), _mm512_loadu_si512(w + kVector)};
-}
-
-// ---- Few rows: one panel after the other, straight through the packed bytes.
-
-template <int kBits, unsigned R>
-void stream_panel(const QuantMatmulArgs& a, std::int64_t row, std::int64_t panel) {
-  // One row has too few sums to cover the latency of vpdpbusd: it takes two steps at a time.
-  constexpr unsigned kSteps = R == 1 ? 2 : 1;
-  constexpr std::int64_t kStepBytes = 8 * kPanel * kBits / 8;
-  const std::int64_t columns = padded_columns(a);
-  const std::uint8_t* w = a.data + panel * columns * kPanel * kBits / 8;
-  const std::int8_t* x = a.x8 + row * columns;
-  const std::int64_t steps = a.group_size / 8;
-  __m512 sum[R] = {};
-  for (std::int64_t g = 0; g < a.groups; ++g) {
-    __m512i dot[R][kSteps][2];
-#pragma GCC unroll 8
-    for (unsigned r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-      for (unsigned s = 0; s < kSteps; ++s) dot[r][s][0] = dot[r][s][1] = _mm512_setzero_si512();
-      dot[r][0][0] = start(a, panel, row + r, g);
-    }
-    std::int64_t i = 0;
-    for (; i + kSteps <= steps; i += kSteps) {
-#pragma GCC unroll 8
-      for (unsigned s = 0; s < kSteps; ++s) {
-        for (std::int64_t b = 0; b < kStepBytes; b += kVector) {
-          _mm_prefetch(reinterpret_cast<const char*>(w) + kPrefetchBytes + b, _MM_HINT_T0);
-        }
-        const Quads q = load_quads<kBits>(w);
-#pragma GCC unroll 8
-        for (unsigned r = 0; r < R; ++r) {
-          const std::int8_t* xr = x + r * columns;
-          add_dot(dot[r][s][0], q.first, broadcast_quad(xr));
-          add_dot(dot[r][s][1], q.second, broadcast_quad(xr + 4));
-        }
-        w += kStepBytes;
-        x += 8;
-      }
-    }
-    if (kSteps == 2 && i < steps) {
-      const Quads q = load_quads<kBits>(w);
-#pragma GCC unroll 8
-      for (unsigned r = 0; r < R; ++r) {
-        const std::int8_t* xr = x + r * columns;
-        add_dot(dot[r][0][0], q.first, broadcast_quad(xr));
-        add_dot(dot[r][0][1], q.second, broadcast_quad(xr + 4));
-      }
-      w += kStepBytes;
-      x += 8;
-    }
-    const __m512 scales = load_scales(a, panel, g);
-#pragma GCC unroll 8
-    for (unsigned r = 0; r < R; ++r) {
-      __m512i total = _mm512_add_epi32(dot[r][0][0], dot[r][0][1]);
-      if constexpr (kSteps == 2) {
-        total = _mm512_add_epi32(total, _mm512_add_epi32(dot[r][1][0], dot[r][1][1]));
-      }
-      sum[r] = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(kAll, total), scales, sum[r]);
-    }
-  }
-#pragma GCC unroll 8
-  for (unsigned r = 0; r < R; ++r) finish(a, row + r, panel, sum[r]);
-}
-
-template <int kBits>
-void stream(const QuantMatmulArgs& a, std::int64_t row_begin, std::int64_t row_end,
-            std::int64_t panel_begin, std::int64_t panel_end) {
-  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
-    for (std::int64_t row = row_begin; row < row_end; row += kStreamRows) {
-      switch (least(row_end - row, kStreamRows)) {
-        case 1:
-          stream_panel<kBits, 1>(a, row, panel);
-          break;
-        case 2:
-          stream_panel<kBits, 2>(a, row, panel);
-          break;
-        case 3:
-          stream_panel<kBits, 3>(a, row, panel);
-          break;
-        default:
-          stream_panel<kBits, 4>(a, row, panel);
-          break;
-      }
-    }
-  }
-}
-
-// ---- Many rows.
 
 // Fetches the cache lines that R rows of a tile will write, each in another page.
 template <unsigned R>
@@ -494,11 +322,7 @@ void quant_matmul_a8_avx512vnni(const QuantMatmulArgs& a, std::int64_t row_begin
   // Several groups that each exceed a block do not fit the tiles' scheme; they are rare.
   const bool huge_groups = a.groups > 1 && a.group_size > kGroupedColumns;
   if (a.rows <= kStreamRows || huge_groups) {
-    if (a.bits == 4) {
-      stream<4>(a, row_begin, row_end, panel_begin, panel_end);
-    } else {
-      stream<8>(a, row_begin, row_end, panel_begin, panel_end);
-    }
+    stream_a8_avx512vnni(a, row_begin, row_end, panel_begin, panel_end);
     return;
   }
   for (std::int64_t panel = panel_begin; panel < panel_end; panel += kStrip) {
