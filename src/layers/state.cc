@@ -67,8 +67,10 @@ void KvCache::assign(const std::vector<std::pair<std::string, Tensor>>& tensors)
   }
   const Tensor& keys = tensors[0].second;
   const Tensor& values = tensors[1].second;
-  if (keys.shape().rank() != 2 || keys.dim(1) != columns_ || !(keys.shape() == values.shape())) {
-    raise_mismatch(fmt::format("keys {} and values {} where [n, {}] is expected",
+  const bool f32 = keys.dtype() == DType::kF32 && values.dtype() == DType::kF32;
+  if (!f32 || keys.shape().rank() != 2 || keys.dim(1) != columns_ ||
+      !(keys.shape() == values.shape())) {
+    raise_mismatch(fmt::format("keys {} and values {} where float32 [n, {}] is expected",
                                keys.shape().str(), values.shape().str(), columns_));
   }
   length_ = 0;

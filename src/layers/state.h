@@ -18,7 +18,8 @@ class BlockState {
   virtual std::unique_ptr<BlockState> clone() const = 0;
   // Back to the state before the first token.
   virtual void reset() = 0;
-  // The tensors that make up the state, by name; enough to save it and, through assign, to restore it.
+  // The tensors that make up the state, by name; enough to save it and, through assign, to restore it. They
+  // share memory with the state: clone them to keep the values.
   virtual std::vector<std::pair<std::string, Tensor>> tensors() const = 0;
   // Takes the values of tensors() of another state of the same block. Error kCorrupt on a mismatch.
   virtual void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) = 0;

@@ -29,6 +29,15 @@ void require(bool condition, const Config& config, const char* what, std::int64_
   raise(ErrorKind::kCorrupt, "'{}': {} ({} and {})", config.origin(), what, value, by);
 }
 
+constexpr std::int64_t kLargestSize = std::int64_t{1} << 24;
+
+// The number under `key`, which must lie in [low, high].
+double bounded(const Config& config, const char* key, double fallback, double low, double high) {
+  const double value = config.get_double(key, fallback);
+  if (value >= low && value <= high) return value;  // not so for NaN
+  raise(ErrorKind::kCorrupt, "'{}': {} is {}", config.origin(), key, value);
+}
+
 // A block of standard attention in a hybrid model.
 struct HybridAttention {
   AttentionConfig attention;
@@ -78,7 +87,7 @@ Gla::Gla(const Config& config) {
   blocks_ = config.get_int("num_hidden_layers", 24);
   vocab_size_ = config.get_int("vocab_size", 32000);
   context_length_ = config.get_int("max_position_embeddings", 2048);
-  constexpr std::int64_t kLargestSize = std::int64_t{1} << 24, kMostBlocks = 4096;
+  constexpr std::int64_t kMostBlocks = 4096;
   if (blocks_ > kMostBlocks) {
     raise(ErrorKind::kUnsupported, "'{}': num_hidden_layers is {}, more than {}", config.origin(),
           blocks_, kMostBlocks);
@@ -92,13 +101,15 @@ Gla::Gla(const Config& config) {
     }
   }
   norm_eps_ = static_cast<float>(
-      config.get_double("norm_eps", config.get_double("rms_norm_eps", 1e-6)));
+      bounded(config, config.has("norm_eps") ? "norm_eps" : "rms_norm_eps", 1e-6, 0.0, 1.0));
   head_norm_affine_ = config.get_bool("elementwise_affine", true);
   mlp_activation_ = activation_key(config, "hidden_act", "swish");
   intermediate_ =
       config.find_int("intermediate_size")
-          .value_or(default_intermediate(hidden_size_, config.get_double("hidden_ratio", 4.0)));
-  require(intermediate_ >= 1, config, "intermediate_size is not positive", intermediate_, 1);
+          .value_or(default_intermediate(hidden_size_,
+                                         bounded(config, "hidden_ratio", 4.0, 0.0, 1024.0)));
+  require(intermediate_ >= 1 && intermediate_ <= kLargestSize, config,
+          "intermediate_size is out of range", intermediate_, kLargestSize);
   read_mixer(config);
   read_hybrid(config);
   declare_tensors(config.get_bool("tie_word_embeddings", false));
@@ -107,7 +118,7 @@ Gla::Gla(const Config& config) {
 void Gla::read_mixer(const Config& config) {
   const auto fraction = [&](const char* key, double fallback) {
     return static_cast<std::int64_t>(static_cast<double>(hidden_size_) *
-                                     config.get_double(key, fallback));
+                                     bounded(config, key, fallback, 0.0, 1024.0));
   };
   const std::int64_t key_dim = fraction("expand_k", 0.5);
   const std::int64_t value_dim = fraction("expand_v", 1.0);
@@ -158,8 +169,15 @@ void Gla::read_hybrid(const Config& config) {
             "attn.num_heads is not a multiple of attn.num_kv_heads", a.heads, a.kv_heads);
     a.head_dim = hidden_size_ / a.heads;
     require(a.head_dim % 2 == 0, config, "attn head size is odd", a.head_dim, 2);
-    a.window = entry.find_int("window_size").value_or(0);
-    a.inv_freq = kernels::rope_inverse_frequencies(a.head_dim, entry.get_double("rope_theta", 1e4));
+    if (entry.has("window_size")) {
+      a.window = entry.get_int("window_size");
+      require(a.window >= 1, config, "attn.window_size is below 1", a.window, 1);
+    }
+    const double theta = entry.get_double("rope_theta", 1e4);
+    if (!(theta > 0 && std::isfinite(theta))) {
+      raise(ErrorKind::kCorrupt, "'{}': attn.rope_theta is {}", config.origin(), theta);
+    }
+    a.inv_freq = kernels::rope_inverse_frequencies(a.head_dim, theta);
     hybrid.qkv_bias = entry.get_bool("qkv_bias", false);
     for (const std::int64_t layer : entry.get_ints("layers")) {
       require(layer >= 0 && layer < blocks_, config, "attn.layers names a layer that does not exist",
