@@ -16,8 +16,9 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
   require(options.top_k >= 0, "top-k", options.top_k, "0 or more");
   require(options.top_p > 0 && options.top_p <= 1, "top-p", options.top_p, "above 0, at most 1");
   require(options.min_p >= 0 && options.min_p < 1, "min-p", options.min_p, "from 0 to below 1");
-  require(options.repetition_penalty > 0, "repetition penalty", options.repetition_penalty,
-          "above 0");
+  require(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty),
+          "repetition penalty", options.repetition_penalty, "above 0");
+  require(options.repeat_last_n >= 0, "repeat-last-n", options.repeat_last_n, "0 or more");
 }
 
 void Sampler::penalize(std::span<const std::int32_t> history) {
@@ -51,7 +52,8 @@ void Sampler::keep_likeliest() {
   double total = 0;
   const double best = candidates_.front().logit;
   for (Candidate& c : candidates_) {
-    c.probability = std::exp((c.logit - best) / options_.temperature);
+    // Equal logits apart, infinite ones would give NaN.
+    c.probability = c.logit == best ? 1.0 : std::exp((c.logit - best) / options_.temperature);
     total += c.probability;
   }
   double sum = 0;
