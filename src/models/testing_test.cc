@@ -6,10 +6,25 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/threads.h"
 #include "formats/compressed_tensors.h"
 #include "models/synth.h"
 
 namespace aquatint::testing {
+namespace {
+
+// Tests run side by side, and teams of threads that spin while they wait for each other on too few
+// processors take a hundred times longer than one thread does. The test of threads asks for its
+// own.
+class OneThread : public ::testing::Environment {
+ public:
+  void SetUp() override { set_num_threads(1); }
+};
+
+[[maybe_unused]] const auto* const g_one_thread =
+    ::testing::AddGlobalTestEnvironment(new OneThread);
+
+}  // namespace
 
 std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens,
                               SequenceState& state) {
