@@ -28,13 +28,14 @@ bool has_module_class(Role role) { return role == Role::kEmbedding || is_linear(
 // True when a 16-bit or 32-bit float at `p` is NaN or infinite: all exponent bits set.
 template <typename Bits, Bits kExponent>
 bool any_not_finite(const std::byte* p, std::int64_t begin, std::int64_t end) {
-  bool found = false;
+  Bits found = 0;  // as wide as the values, so that the loop runs in vectors
   for (std::int64_t i = begin; i < end; ++i) {
     Bits bits;
     std::memcpy(&bits, p + static_cast<std::size_t>(i) * sizeof(Bits), sizeof(Bits));
-    found |= static_cast<Bits>(bits & kExponent) == kExponent;
+    const bool bad = static_cast<Bits>(bits & kExponent) == kExponent;
+    found = static_cast<Bits>(found | (bad ? 1 : 0));
   }
-  return found;
+  return found != 0;
 }
 
 bool any_not_finite(const Tensor& tensor, std::int64_t begin, std::int64_t end) {
