@@ -3,6 +3,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <compare>
 #include <cstring>
 #include <map>
@@ -35,6 +37,8 @@ constexpr std::int64_t kSliceBytes = std::int64_t{4} << 20;
 // rows.
 constexpr std::int64_t kLayoutRows = 512;
 constexpr std::size_t kCachedPrimitives = 512;
+// Multiply-adds below which a team of threads costs more than it brings (a few microseconds).
+constexpr std::int64_t kSerialWork = 48 * 1024;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 struct Types {
@@ -178,8 +182,15 @@ struct Key {
 };
 
 struct Compiled {
+  explicit Compiled(const dnnl::matmul::primitive_desc& desc)
+      : description(desc), primitive(desc), scratch_bytes(desc.scratchpad_desc().get_size()) {
+    static std::atomic<std::uint64_t> count{0};
+    id = ++count;
+  }
   dnnl::matmul::primitive_desc description;
   dnnl::matmul primitive;
+  std::size_t scratch_bytes;
+  std::uint64_t id;  // never used again, unlike the address
   std::uint64_t last_use = 0;
 };
 
@@ -191,9 +202,8 @@ class PrimitiveCache {
     auto& slot = entries_[key];
     // Another layout under the same key: the library may choose by the number of threads.
     if (slot == nullptr || slot->description.weights_desc() != weights) {
-      auto description =
-          describe(weights, key.product, key.rows, key.outputs, key.columns, key.with_bias);
-      slot = std::make_shared<Compiled>(Compiled{description, dnnl::matmul(description), 0});
+      slot = std::make_shared<Compiled>(
+          describe(weights, key.product, key.rows, key.outputs, key.columns, key.with_bias));
     }
     slot->last_use = ++clock_;
     const auto found = slot;
@@ -221,11 +231,12 @@ PrimitiveCache& cache() {
 }
 
 // Primitives split their work over the threads they were built for, so the count must be right both
-// when one is built and when it runs: one inside a parallel region, where no team is formed.
+// when one is built and when it runs: one for little work, and inside a parallel region, where no
+// team is formed.
 class ThreadCount {
  public:
-  ThreadCount() : previous_(omp_get_max_threads()) {
-    if (omp_in_parallel()) omp_set_num_threads(1);
+  explicit ThreadCount(std::int64_t work) : previous_(omp_get_max_threads()) {
+    if (work < kSerialWork || omp_in_parallel()) omp_set_num_threads(1);
   }
   ~ThreadCount() { omp_set_num_threads(previous_); }
   ThreadCount(const ThreadCount&) = delete;
@@ -243,6 +254,31 @@ void* scratch_memory(std::size_t bytes) {
   auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   address = (address + 63) / 64 * 64;
   return reinterpret_cast<void*>(address);
+}
+
+dnnl::memory memory_of(const dnnl::memory::desc& shape, const void* data = DNNL_MEMORY_NONE) {
+  return {shape, library().engine, const_cast<void*>(data)};
+}
+
+// The library's descriptions of the operands of one primitive, but for the weights. They are kept
+// by each thread, because making them costs as much as a small product does.
+struct Operands {
+  dnnl::memory x, y, bias, scratch;
+
+  explicit Operands(const Compiled& compiled, bool with_bias)
+      : x(memory_of(compiled.description.src_desc())),
+        y(memory_of(compiled.description.dst_desc())),
+        scratch(memory_of(compiled.description.scratchpad_desc())) {
+    if (with_bias) bias = memory_of(compiled.description.bias_desc());
+  }
+};
+
+Operands& operands_of(const Compiled& compiled, bool with_bias) {
+  thread_local std::unordered_map<std::uint64_t, Operands> kept;
+  const auto found = kept.find(compiled.id);
+  if (found != kept.end()) return found->second;
+  if (kept.size() >= kCachedPrimitives) kept.clear();
+  return kept.try_emplace(compiled.id, compiled, with_bias).first->second;
 }
 
 }  // namespace
@@ -265,11 +301,12 @@ struct PackedMatrix::Impl {
   dnnl::memory::desc layout;
   Buffer bytes;
   std::size_t size = 0;
+  dnnl::memory weights;  // `bytes`, as the library describes them
 };
 
 PackedMatrix::PackedMatrix(Product product, std::int64_t outputs, std::int64_t columns,
                            const FillRows& fill)
-    : impl_(new Impl{product, outputs, columns, {}, nullptr, 0}) {
+    : impl_(new Impl{product, outputs, columns, {}, nullptr, 0, {}}) {
   guarded("packing", outputs, columns, [&] {
     const Types types = types_of(product);
     Impl& matrix = *impl_;
@@ -291,6 +328,7 @@ PackedMatrix::PackedMatrix(Product product, std::int64_t outputs, std::int64_t c
       dnnl::reorder(from, to).execute(stream, from, to);
       stream.wait();
     }
+    matrix.weights = memory_of(matrix.layout, matrix.bytes.get());
   });
 }
 
@@ -303,26 +341,29 @@ std::size_t PackedMatrix::nbytes() const {
 void PackedMatrix::multiply(const void* x, std::int64_t rows, const float* bias, void* y) const {
   const Impl& matrix = *impl_;
   guarded("multiplying by", matrix.outputs, matrix.columns, [&] {
-    const ThreadCount threads;
-    const Key key{matrix.product, matrix.outputs,  matrix.columns,
-                  rows,           bias != nullptr, threads.count()};
-    const auto compiled = cache().find_or_build(key, matrix.layout);
-    const Library& dnn = library();
-    const auto& description = compiled->description;
-    const auto memory = [&](const dnnl::memory::desc& shape, const void* data) {
-      return dnnl::memory(shape, dnn.engine, const_cast<void*>(data));
-    };
-    const auto scratch = description.scratchpad_desc();
-    std::unordered_map<int, dnnl::memory> arguments{
-        {DNNL_ARG_SRC, memory(description.src_desc(), x)},
-        {DNNL_ARG_WEIGHTS, memory(matrix.layout, matrix.bytes.get())},
-        {DNNL_ARG_DST, memory(description.dst_desc(), y)},
-        {DNNL_ARG_SCRATCHPAD, memory(scratch, scratch_memory(scratch.get_size()))}};
-    if (bias != nullptr) {
-      arguments.emplace(DNNL_ARG_BIAS, memory(description.bias_desc(), bias));
+    const bool with_bias = bias != nullptr;
+    const ThreadCount threads(rows * matrix.outputs * matrix.columns);
+    const auto compiled = cache().find_or_build(
+        {matrix.product, matrix.outputs, matrix.columns, rows, with_bias, threads.count()},
+        matrix.layout);
+    Operands& operands = operands_of(*compiled, with_bias);
+    operands.x.set_data_handle(const_cast<void*>(x));
+    operands.y.set_data_handle(y);
+    operands.scratch.set_data_handle(scratch_memory(compiled->scratch_bytes));
+    std::array<dnnl_exec_arg_t, 5> arguments{{{DNNL_ARG_SRC, operands.x.get()},
+                                              {DNNL_ARG_WEIGHTS, matrix.weights.get()},
+                                              {DNNL_ARG_DST, operands.y.get()},
+                                              {DNNL_ARG_SCRATCHPAD, operands.scratch.get()},
+                                              {}}};
+    if (with_bias) {
+      operands.bias.set_data_handle(const_cast<float*>(bias));
+      arguments[4] = {DNNL_ARG_BIAS, operands.bias.get()};
     }
-    dnnl::stream stream = dnn.stream;
-    compiled->primitive.execute(stream, arguments);
+    dnnl::stream stream = library().stream;
+    // The C function, since the C++ one copies its arguments through the heap.
+    dnnl::error::wrap_c_api(dnnl_primitive_execute(compiled->primitive.get(), stream.get(),
+                                                   with_bias ? 5 : 4, arguments.data()),
+                            "could not execute a product");
     stream.wait();
   });
 }
