@@ -1,5 +1,5 @@
-// Causal softmax attention with rotary positions, grouped queries and an optional sliding window: the mixer
-// of hybrid GLA layers (and of the Llama family). Keys are cached after rotation.
+// Causal softmax attention with rotary positions, grouped queries and an optional sliding window:
+// the mixer of hybrid GLA layers (and of the Llama family). Keys are cached after rotation.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@ namespace aquatint {
 
 struct AttentionConfig {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
-  std::int64_t window = 0;            // keys visible to a query, itself included; 0: all
-  std::vector<float> inv_freq;        // rotary inverse frequencies [head_dim / 2]
+  std::int64_t window = 0;      // keys visible to a query, itself included; 0: all
+  std::vector<float> inv_freq;  // rotary inverse frequencies [head_dim / 2]
 };
 
 struct AttentionWeights {

@@ -1,5 +1,5 @@
-// One residual block of a model, and what stands before the first and after the last of them. A model is a
-// list of blocks, each with its own kind of mixer and state.
+// One residual block of a model, and what stands before the first and after the last of them. A
+// model is a list of blocks, each with its own kind of mixer and state.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// What a forward pass carries along: scratch memory and, when someone is watching, the taps. Every matrix
-// product reports its input through Linear and mixers report their inner tensors, so nothing that could be
-// quantized can bypass an observer.
+// What a forward pass carries along: scratch memory and, when someone is watching, the taps. Every
+// matrix product reports its input through Linear and mixers report their inner tensors, so nothing
+// that could be quantized can bypass an observer.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,9 @@
 
 namespace aquatint {
 
-// Receives float32 values at named points of the forward pass: "<module>.input" and "<module>.output" of
-// each Linear, "<mixer>.<letter>" of mixers (q, k, v, g, o), "hidden.<n>" between blocks.
+// Receives float32 values at named points of the forward pass: "<module>.input" and
+// "<module>.output" of each Linear, "<mixer>.<letter>" of mixers (q, k, v, g, o), "hidden.<n>"
+// between blocks.
 class TapSink {
  public:
   virtual ~TapSink() = default;

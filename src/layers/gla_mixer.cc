@@ -33,8 +33,8 @@ std::unique_ptr<BlockState> GlaMixer::new_state() const {
 
 std::size_t GlaMixer::nbytes() const {
   const GlaWeights& w = weights_;
-  std::size_t total = w.q.nbytes() + w.k.nbytes() + w.v.nbytes() + w.gk0.nbytes() +
-                      w.gk1.nbytes() + w.o.nbytes();
+  std::size_t total =
+      w.q.nbytes() + w.k.nbytes() + w.v.nbytes() + w.gk0.nbytes() + w.gk1.nbytes() + w.o.nbytes();
   if (config_.output_gate) total += w.g.nbytes();
   for (const Tensor* tensor : {&w.q_conv, &w.k_conv, &w.v_conv, &w.head_norm.weight}) {
     if (tensor->defined()) total += tensor->nbytes();
@@ -77,8 +77,7 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
 
   float* low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
   w.gk0.forward(context, x, low_rank);
-  LinearInput gate_input =
-      LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
+  LinearInput gate_input = LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
   w.gk1.forward(context, gate_input, p.decay);
   kernels::gla_log_decay(p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
                          c.clamp_min.has_value(), c.clamp_min.value_or(0.0f));

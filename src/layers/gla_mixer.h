@@ -1,6 +1,7 @@
-// Gated linear attention (Yang et al. 2023, arXiv:2312.06635) as flash-linear-attention's layer computes it:
-// projections, optional short convolutions and feature map, log decays from a low-rank projection, the
-// recurrence S = diag(alpha) S + k vᵀ, o = qᵀ S, a per-head RMSNorm, an output gate and the output projection.
+// Gated linear attention (Yang et al. 2023, arXiv:2312.06635) as flash-linear-attention's layer
+// computes it: projections, optional short convolutions and feature map, log decays from a low-rank
+// projection, the recurrence S = diag(alpha) S + k vᵀ, o = qᵀ S, a per-head RMSNorm, an output gate
+// and the output projection.
 #pragma once
 
 #include <optional>
@@ -15,18 +16,18 @@ namespace aquatint {
 struct GlaConfig {
   std::int64_t hidden = 0;
   std::int64_t heads = 0, kv_heads = 0;
-  std::int64_t dk = 0, dv = 0;           // per head
-  std::optional<float> clamp_min;        // of log decays
+  std::int64_t dk = 0, dv = 0;                                       // per head
+  std::optional<float> clamp_min;                                    // of log decays
   kernels::Activation feature_map = kernels::Activation::kIdentity;  // of q and k
   bool output_gate = true;
   kernels::Activation gate_activation = kernels::Activation::kSilu;
-  std::int64_t conv_size = 0;            // taps of the short convolutions; 0: none
+  std::int64_t conv_size = 0;  // taps of the short convolutions; 0: none
   static constexpr float kGateNormalizer = 16.0f;
   static constexpr std::int64_t kGateRank = 16;
 };
 
 struct GlaWeights {
-  std::string module;  // "model.layers.0.attn"
+  std::string module;              // "model.layers.0.attn"
   Linear q, k, v, g, gk0, gk1, o;  // g only with an output gate
   Tensor q_conv, k_conv, v_conv;   // float32 [channels, conv_size], only with convolutions
   RmsNorm head_norm;               // [dv]

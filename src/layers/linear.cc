@@ -11,7 +11,8 @@ Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
   if (const auto* dense = std::get_if<Tensor>(&weights.weight)) {
     outputs_ = dense->dim(0);
     columns_ = dense->dim(1);
-    dense_ = kernels::DenseWeights::pack(*dense, options.compute.value_or(kernels::DenseType::kF32));
+    dense_ =
+        kernels::DenseWeights::pack(*dense, options.compute.value_or(kernels::DenseType::kF32));
     return;
   }
   const auto& matrix = std::get<QuantizedMatrix>(weights.weight);
@@ -68,9 +69,8 @@ void Linear::forward_simulated(ForwardContext& context, LinearInput& x, float* y
   parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t m = begin; m < end; ++m) {
       for (std::int64_t k = 0; k < columns; ++k) {
-        grid[m * columns + k] =
-            int8 ? static_cast<float>(q.values[m * padded + k]) * q.scales[m]
-                 : bf16_to_f32(rounded[m * columns + k]);
+        grid[m * columns + k] = int8 ? static_cast<float>(q.values[m * padded + k]) * q.scales[m]
+                                     : bf16_to_f32(rounded[m * columns + k]);
       }
     }
   });

@@ -1,6 +1,6 @@
-// The one type through which every matrix product of a model goes: y = x · Wᵀ + b. Its weights are dense
-// (float32 or bfloat16) or quantized; quantized weights run either through the integer kernels on packed
-// data or simulated, in float arithmetic on exactly the same grid.
+// The one type through which every matrix product of a model goes: y = x · Wᵀ + b. Its weights are
+// dense (float32 or bfloat16) or quantized; quantized weights run either through the integer
+// kernels on packed data or simulated, in float arithmetic on exactly the same grid.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +19,17 @@ enum class Execution { kInteger, kSimulated };
 
 // How weights are held and multiplied.
 struct LoadOptions {
-  // Of weights that are not quantized. Unset: float32 in a model without quantized weights; bfloat16 beside
-  // quantized ones, where it costs no more error than they do and half the memory.
+  // Of weights that are not quantized. Unset: float32 in a model without quantized weights;
+  // bfloat16 beside quantized ones, where it costs no more error than they do and half the memory.
   std::optional<kernels::DenseType> compute;
   Execution execution = Execution::kInteger;  // of weights that are quantized
 };
 
 // A projection as a checkpoint (or a rounding) provides it.
 struct LinearWeights {
-  std::string module;                             // "model.layers.0.attn.q_proj"
-  std::variant<Tensor, QuantizedMatrix> weight;   // [outputs, columns]
-  Tensor bias;                                    // [outputs], or undefined
+  std::string module;                                       // "model.layers.0.attn.q_proj"
+  std::variant<Tensor, QuantizedMatrix> weight;             // [outputs, columns]
+  Tensor bias;                                              // [outputs], or undefined
   ActivationScheme activations = ActivationScheme::kFloat;  // for a QuantizedMatrix
 };
 

@@ -1,7 +1,8 @@
-// The activations that feed one or more Linear layers, in whichever form each of them wants: float32,
-// int8 rows or bfloat16 rows. Forms are made on first use and shared, so q, k, v and the gate quantize
-// their common input once. The source may be a normalization or a gated product not yet computed; when
-// every consumer wants int8 these are fused with the quantization and no float copy is written.
+// The activations that feed one or more Linear layers, in whichever form each of them wants:
+// float32, int8 rows or bfloat16 rows. Forms are made on first use and shared, so q, k, v and the
+// gate quantize their common input once. The source may be a normalization or a gated product not
+// yet computed; when every consumer wants int8 these are fused with the quantization and no float
+// copy is written.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,8 @@ class LinearInput {
   std::int64_t columns() const { return columns_; }
 
   const float* f32();
-  // Rows quantized per token, with sums per group. `consumer` names the layer in the error (kNumeric)
-  // raised when a value is NaN or infinite.
+  // Rows quantized per token, with sums per group. `consumer` names the layer in the error
+  // (kNumeric) raised when a value is NaN or infinite.
   kernels::Int8Rows int8(std::int64_t group_size, std::int64_t groups, const std::string& consumer);
   // Rows in bfloat16 in the order the quantized products read, with sums per group.
   kernels::Bf16Rows bf16(std::int64_t group_size, std::int64_t groups, const std::string& consumer);
@@ -65,7 +66,7 @@ class LinearInput {
   std::int64_t rows_, columns_;
   const float* f32_ = nullptr;
   const std::uint16_t* plain_bf16_ = nullptr;
-  const float* x_ = nullptr;        // input of the normalization, or the gate
+  const float* x_ = nullptr;  // input of the normalization, or the gate
   const float* up_ = nullptr;
   const RmsNorm* norm_ = nullptr;
   kernels::Activation activation_ = kernels::Activation::kIdentity;

@@ -1,5 +1,5 @@
-// The part of a block that mixes tokens of a sequence: gated linear attention, attention, later state-space
-// models. Blocks hold one each, of any kind, so hybrids need nothing special.
+// The part of a block that mixes tokens of a sequence: gated linear attention, attention, later
+// state-space models. Blocks hold one each, of any kind, so hybrids need nothing special.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,8 @@ namespace aquatint {
 class Mixer {
  public:
   virtual ~Mixer() = default;
-  // x: normalized hidden values, rows of all segments. y: [rows, hidden], overwritten. Segment states are
-  // advanced by the segment's tokens.
+  // x: normalized hidden values, rows of all segments. y: [rows, hidden], overwritten. Segment
+  // states are advanced by the segment's tokens.
   virtual void forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
                        float* y) const = 0;
   virtual std::unique_ptr<BlockState> new_state() const = 0;

@@ -18,8 +18,8 @@ class BlockState {
   virtual std::unique_ptr<BlockState> clone() const = 0;
   // Back to the state before the first token.
   virtual void reset() = 0;
-  // The tensors that make up the state, by name; enough to save it and, through assign, to restore it. They
-  // share memory with the state: clone them to keep the values.
+  // The tensors that make up the state, by name; enough to save it and, through assign, to restore
+  // it. They share memory with the state: clone them to keep the values.
   virtual std::vector<std::pair<std::string, Tensor>> tensors() const = 0;
   // Takes the values of tensors() of another state of the same block. Error kCorrupt on a mismatch.
   virtual void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) = 0;
@@ -34,7 +34,8 @@ struct Segment {
   BlockState* state = nullptr;
 };
 
-// A state of fixed shape: named float32 tensors that start at zero (recurrent matrices and windows).
+// A state of fixed shape: named float32 tensors that start at zero (recurrent matrices and
+// windows).
 class FixedState : public BlockState {
  public:
   explicit FixedState(std::vector<std::pair<std::string, Shape>> layout);
@@ -49,7 +50,8 @@ class FixedState : public BlockState {
   std::vector<std::pair<std::string, Tensor>> tensors_;
 };
 
-// Keys and values of every position so far, position-major: [positions, columns] each. Grows by doubling.
+// Keys and values of every position so far, position-major: [positions, columns] each. Grows by
+// doubling.
 class KvCache : public BlockState {
  public:
   explicit KvCache(std::int64_t columns) : columns_(columns) {}

@@ -1,5 +1,6 @@
-// Scratch memory of a forward pass: a stack of blocks that is reused from one pass to the next, so that
-// running a model allocates nothing after the first steps. Not thread-safe; one per thread of control.
+// Scratch memory of a forward pass: a stack of blocks that is reused from one pass to the next, so
+// that running a model allocates nothing after the first steps. Not thread-safe; one per thread of
+// control.
 #pragma once
 
 #include <cstddef>

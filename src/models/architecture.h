@@ -1,5 +1,6 @@
-// What one model architecture is: its sizes from the configuration, its tensor table, and how its parts are
-// built from weights. One subclass per architecture, one file each; the registry is the only list of them.
+// What one model architecture is: its sizes from the configuration, its tensor table, and how its
+// parts are built from weights. One subclass per architecture, one file each; the registry is the
+// only list of them.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,13 @@
 
 namespace aquatint {
 
-// Where weights come from while a model or a block is built: a checkpoint, or the quantization pipeline's
-// transformed and rounded tensors. Names are those of the tensor table.
+// Where weights come from while a model or a block is built: a checkpoint, or the quantization
+// pipeline's transformed and rounded tensors. Names are those of the tensor table.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  // The tensor as stored (any float type, maybe mapped). Error kNotFound or kNumeric (NaN, infinity).
+  // The tensor as stored (any float type, maybe mapped). Error kNotFound or kNumeric (NaN,
+  // infinity).
   virtual Tensor tensor(const std::string& name) const = 0;
   // Weight and bias of a module that is multiplied: "model.layers.0.attn.q_proj".
   virtual LinearWeights linear(const std::string& module) const = 0;
@@ -78,7 +80,8 @@ struct ArchitectureEntry {
 };
 
 const std::vector<ArchitectureEntry>& architecture_registry();
-// The architecture of a configuration. Error kUnsupported names the model_type and what is supported.
+// The architecture of a configuration. Error kUnsupported names the model_type and what is
+// supported.
 std::unique_ptr<Architecture> make_architecture(const Config& config);
 
 }  // namespace aquatint

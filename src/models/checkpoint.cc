@@ -23,7 +23,9 @@ ModuleClass module_class(Role role) {
   return role == Role::kEmbedding ? ModuleClass::kEmbedding : ModuleClass::kLinear;
 }
 
-bool has_module_class(Role role) { return role == Role::kEmbedding || is_linear(role); }
+bool has_module_class(Role role) {
+  return role == Role::kEmbedding || is_linear(role);
+}
 
 // True when a 16-bit or 32-bit float at `p` is NaN or infinite: all exponent bits set.
 template <typename Bits, Bits kExponent>
@@ -40,10 +42,14 @@ bool any_not_finite(const std::byte* p, std::int64_t begin, std::int64_t end) {
 
 bool any_not_finite(const Tensor& tensor, std::int64_t begin, std::int64_t end) {
   switch (tensor.dtype()) {
-    case DType::kF32: return any_not_finite<std::uint32_t, 0x7f800000u>(tensor.bytes(), begin, end);
-    case DType::kBF16: return any_not_finite<std::uint16_t, 0x7f80u>(tensor.bytes(), begin, end);
-    case DType::kF16: return any_not_finite<std::uint16_t, 0x7c00u>(tensor.bytes(), begin, end);
-    default: return false;
+    case DType::kF32:
+      return any_not_finite<std::uint32_t, 0x7f800000u>(tensor.bytes(), begin, end);
+    case DType::kBF16:
+      return any_not_finite<std::uint16_t, 0x7f80u>(tensor.bytes(), begin, end);
+    case DType::kF16:
+      return any_not_finite<std::uint16_t, 0x7c00u>(tensor.bytes(), begin, end);
+    default:
+      return false;
   }
 }
 
@@ -106,8 +112,8 @@ void Checkpoint::check_tensors() const {
     if (spec.role == Role::kHead && head_is_tied()) continue;
     if (const auto module_scheme = scheme(spec)) {
       const DType any = DType::kF32;
-      for (const TensorInfo& info : compressed_tensor_infos(
-               spec.module(), *module_scheme, spec.shape[0], spec.shape[1], any)) {
+      for (const TensorInfo& info : compressed_tensor_infos(spec.module(), *module_scheme,
+                                                            spec.shape[0], spec.shape[1], any)) {
         if (!tensors_.contains(info.name)) {
           raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is missing ({} of '{}')", folder_.string(),
                 info.name, module_scheme->weights.str(), spec.module());
@@ -165,7 +171,9 @@ Tensor Checkpoint::load_view(const TensorSpec& spec) const {
   return stored;
 }
 
-Tensor Checkpoint::tensor(const std::string& name) const { return load_view(spec(name)); }
+Tensor Checkpoint::tensor(const std::string& name) const {
+  return load_view(spec(name));
+}
 
 LinearWeights Checkpoint::linear(const std::string& module) const {
   const TensorSpec& weight = spec(module + ".weight");
@@ -219,7 +227,8 @@ std::int64_t Checkpoint::stored_bytes(const TensorSpec& spec) const {
   }
   const TensorSource* source = find_source(spec);
   if (source == nullptr) return 0;
-  return bytes_of(source->name) * spec.shape.numel() / std::max<std::int64_t>(1, source->shape.numel());
+  return bytes_of(source->name) * spec.shape.numel() /
+         std::max<std::int64_t>(1, source->shape.numel());
 }
 
 DType Checkpoint::stored_dtype(const TensorSpec& spec) const {
@@ -246,13 +255,15 @@ void Checkpoint::release(int block) const {
   }
 }
 
-// Slices are hashed by all threads, then their hashes in order; what was read does not stay resident.
+// Slices are hashed by all threads, then their hashes in order; what was read does not stay
+// resident.
 std::string Checkpoint::fingerprint() const {
   constexpr std::size_t kSlice = std::size_t{8} << 20;
   Hasher hasher;
   hasher.update(read_text_file(folder_ / "config.json"));
   std::int64_t total = 0;
-  for (const auto& file : tensors_.files()) total += static_cast<std::int64_t>(file->bytes().size());
+  for (const auto& file : tensors_.files())
+    total += static_cast<std::int64_t>(file->bytes().size());
   Progress progress("reading weights", "MiB", total >> 20);
   for (const auto& file : tensors_.files()) {
     const auto bytes = file->bytes();

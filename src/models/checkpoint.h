@@ -1,5 +1,6 @@
-// A Hugging Face model folder, opened and checked: configuration, architecture, tensors and, when it is
-// quantized, its compressed-tensors schemes. Weights are read from the memory-mapped files on demand.
+// A Hugging Face model folder, opened and checked: configuration, architecture, tensors and, when
+// it is quantized, its compressed-tensors schemes. Weights are read from the memory-mapped files on
+// demand.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +17,9 @@ namespace aquatint {
 
 class Checkpoint : public WeightSource {
  public:
-  // Opens the folder and checks every tensor of the architecture's table: present, of the right shape and
-  // type; a tensor the table does not know is an error too (kCorrupt), so nothing is left out silently.
+  // Opens the folder and checks every tensor of the architecture's table: present, of the right
+  // shape and type; a tensor the table does not know is an error too (kCorrupt), so nothing is left
+  // out silently.
   static Checkpoint open(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -35,12 +37,13 @@ class Checkpoint : public WeightSource {
   std::optional<ModuleScheme> scheme(const TensorSpec& spec) const;
   // Whether the head is the embedding table.
   bool head_is_tied() const;
-  // Bytes a tensor of the table takes in the files (scales and zero points included); 0 for a tied head.
+  // Bytes a tensor of the table takes in the files (scales and zero points included); 0 for a tied
+  // head.
   std::int64_t stored_bytes(const TensorSpec& spec) const;
   // Element type of a tensor that is stored in floating point.
   DType stored_dtype(const TensorSpec& spec) const;
-  // Lets the kernel take back the mapped pages of a block's tensors (-1: of those outside the blocks) once
-  // they have been copied; they are read again from the file if needed.
+  // Lets the kernel take back the mapped pages of a block's tensors (-1: of those outside the
+  // blocks) once they have been copied; they are read again from the file if needed.
   void release(int block) const;
   // A content hash of configuration and weights (reads all of them; shows progress).
   std::string fingerprint() const;

@@ -7,7 +7,7 @@
 #include <limits>
 #include <map>
 
-#include "models/testing.h"
+#include "models/test_models.h"
 
 namespace aquatint {
 namespace {

@@ -10,8 +10,8 @@
 namespace aquatint {
 namespace {
 
-// Feed-forward width when the configuration has none: two thirds of hidden * ratio, in double precision and
-// truncated as Python does, rounded up to 256.
+// Feed-forward width when the configuration has none: two thirds of hidden * ratio, in double
+// precision and truncated as Python does, rounded up to 256.
 std::int64_t default_intermediate(std::int64_t hidden, double ratio) {
   const auto raw = static_cast<std::int64_t>(static_cast<double>(hidden) * ratio * 2.0 / 3.0);
   return (raw + 255) / 256 * 256;
@@ -80,8 +80,8 @@ class Gla : public Architecture {
 
 Gla::Gla(const Config& config) {
   if (config.has("attnres_block_size")) {
-    raise(ErrorKind::kUnsupported, "'{}': attention residuals (attnres_block_size) are not supported",
-          config.origin());
+    raise(ErrorKind::kUnsupported,
+          "'{}': attention residuals (attnres_block_size) are not supported", config.origin());
   }
   hidden_size_ = config.get_int("hidden_size", 2048);
   blocks_ = config.get_int("num_hidden_layers", 24);
@@ -104,10 +104,9 @@ Gla::Gla(const Config& config) {
       bounded(config, config.has("norm_eps") ? "norm_eps" : "rms_norm_eps", 1e-6, 0.0, 1.0));
   head_norm_affine_ = config.get_bool("elementwise_affine", true);
   mlp_activation_ = activation_key(config, "hidden_act", "swish");
-  intermediate_ =
-      config.find_int("intermediate_size")
-          .value_or(default_intermediate(hidden_size_,
-                                         bounded(config, "hidden_ratio", 4.0, 0.0, 1024.0)));
+  intermediate_ = config.find_int("intermediate_size")
+                      .value_or(default_intermediate(
+                          hidden_size_, bounded(config, "hidden_ratio", 4.0, 0.0, 1024.0)));
   require(intermediate_ >= 1 && intermediate_ <= kLargestSize, config,
           "intermediate_size is out of range", intermediate_, kLargestSize);
   read_mixer(config);
@@ -145,8 +144,8 @@ void Gla::read_mixer(const Config& config) {
   mixer_.gate_activation = mlp_activation_;
   if (config.get_bool("use_short_conv", false)) {
     mixer_.conv_size = config.get_int("conv_size", 4);
-    require(mixer_.conv_size >= 1 && mixer_.conv_size <= 8, config,
-            "conv_size is outside 1..8", mixer_.conv_size, 8);
+    require(mixer_.conv_size >= 1 && mixer_.conv_size <= 8, config, "conv_size is outside 1..8",
+            mixer_.conv_size, 8);
     if (config.get_bool("share_conv_kernel", false)) {
       raise(ErrorKind::kUnsupported, "'{}': share_conv_kernel is not supported", config.origin());
     }
@@ -180,8 +179,8 @@ void Gla::read_hybrid(const Config& config) {
     a.inv_freq = kernels::rope_inverse_frequencies(a.head_dim, theta);
     hybrid.qkv_bias = entry.get_bool("qkv_bias", false);
     for (const std::int64_t layer : entry.get_ints("layers")) {
-      require(layer >= 0 && layer < blocks_, config, "attn.layers names a layer that does not exist",
-              layer, blocks_);
+      require(layer >= 0 && layer < blocks_, config,
+              "attn.layers names a layer that does not exist", layer, blocks_);
       hybrid_[layer] = hybrid;
     }
   }
@@ -227,7 +226,8 @@ void Gla::declare_gla_mixer(const std::string& prefix, int block) {
   if (head_norm_affine_) {
     TensorSpec& norm =
         declare(prefix + "." + head_norm_name_ + ".weight", {m.dv}, Role::kNorm, block);
-    // The name follows options that change no number, so a checkpoint with the other one is as good.
+    // The name follows options that change no number, so a checkpoint with the other one is as
+    // good.
     for (const char* other : {".g_norm.weight", ".g_norm_swish_gate.weight"}) {
       if (prefix + other != norm.name) norm.sources.push_back({prefix + other, {m.dv}});
     }
@@ -249,7 +249,8 @@ void Gla::declare_attention(const std::string& prefix, int block, const HybridAt
   declare(prefix + ".o_proj.weight", {D, D}, Role::kMixerOut, block);
 }
 
-// Checkpoints from before February 2025 hold gate and up as one tensor named gate_proj, gate rows first.
+// Checkpoints from before February 2025 hold gate and up as one tensor named gate_proj, gate rows
+// first.
 void Gla::declare_mlp(const std::string& prefix, int block) {
   const std::int64_t D = hidden_size_, I = intermediate_;
   const std::string fused = prefix + ".gate_proj.weight";
@@ -262,8 +263,8 @@ void Gla::declare_mlp(const std::string& prefix, int block) {
 
 std::int64_t Gla::mixer_macs_per_token() const {
   // Outer product, decay and read-out of the state.
-  const std::int64_t gla = mixer_.kv_heads * mixer_.dk * mixer_.dv * 2 +
-                           mixer_.heads * mixer_.dk * mixer_.dv;
+  const std::int64_t gla =
+      mixer_.kv_heads * mixer_.dk * mixer_.dv * 2 + mixer_.heads * mixer_.dk * mixer_.dv;
   return gla * (blocks_ - static_cast<std::int64_t>(hybrid_.size()));
 }
 
@@ -277,8 +278,8 @@ std::int64_t Gla::state_bytes(std::int64_t tokens) const {
     }
     values += mixer_.kv_heads * mixer_.dk * mixer_.dv;
     if (mixer_.conv_size > 0) {
-      values += (mixer_.conv_size - 1) * (mixer_.heads * mixer_.dk +
-                                          mixer_.kv_heads * (mixer_.dk + mixer_.dv));
+      values += (mixer_.conv_size - 1) *
+                (mixer_.heads * mixer_.dk + mixer_.kv_heads * (mixer_.dk + mixer_.dv));
     }
   }
   return values * static_cast<std::int64_t>(sizeof(float));
@@ -343,15 +344,17 @@ std::unique_ptr<Block> Gla::load_block(std::int64_t index, const WeightSource& s
   mlp.gate = Linear(source.linear(prefix + ".mlp.gate_proj"), options);
   mlp.up = Linear(source.linear(prefix + ".mlp.up_proj"), options);
   mlp.down = Linear(source.linear(prefix + ".mlp.down_proj"), options);
-  return std::make_unique<PreNormBlock>(
-      prefix, load_norm(source, prefix + ".attn_norm.weight"),
-      load_mixer(prefix + ".attn", index, source, options),
-      load_norm(source, prefix + ".mlp_norm.weight"), std::move(mlp));
+  return std::make_unique<PreNormBlock>(prefix, load_norm(source, prefix + ".attn_norm.weight"),
+                                        load_mixer(prefix + ".attn", index, source, options),
+                                        load_norm(source, prefix + ".mlp_norm.weight"),
+                                        std::move(mlp));
 }
 
 }  // namespace
 
-bool matches_gla(const Config& config) { return config.get_string("model_type", "") == "gla"; }
+bool matches_gla(const Config& config) {
+  return config.get_string("model_type", "") == "gla";
+}
 
 std::unique_ptr<Architecture> make_gla(const Config& config) {
   return std::make_unique<Gla>(config);

@@ -1,4 +1,5 @@
-// Gated linear attention as flash-linear-attention's `gla` model type (specification: docs/models/gla.md).
+// Gated linear attention as flash-linear-attention's `gla` model type (specification:
+// docs/models/gla.md).
 #pragma once
 
 #include <memory>

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <map>
 
-#include "models/testing.h"
+#include "models/test_models.h"
 
 namespace aquatint {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "models/testing.h"
+#include "models/test_models.h"
 
 namespace aquatint {
 namespace {

@@ -64,8 +64,8 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
   Model model;
   LoadOptions options = requested;
   if (!options.compute) {
-    options.compute = checkpoint.quantization() ? kernels::DenseType::kBF16
-                                                : kernels::DenseType::kF32;
+    options.compute =
+        checkpoint.quantization() ? kernels::DenseType::kBF16 : kernels::DenseType::kF32;
   }
   model.compute_ = *options.compute;
   model.architecture_ = checkpoint.shared_architecture();
@@ -173,7 +173,8 @@ void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>
   }
   for (const StepPart& part : parts) inputs[part.sequence].state->length_ += part.tokens;
 
-  // As in the Python implementations, the last hidden values are those after the final normalization.
+  // As in the Python implementations, the last hidden values are those after the final
+  // normalization.
   float* normed = workspace_.take<float>(rows * hidden_size);
   output_->normalize(hidden, rows, normed);
   if (taps_ != nullptr) {

@@ -1,5 +1,6 @@
-// A whole model that runs: the input layer, the blocks, the output layer, and the state of sequences
-// passing through them. Weights are read-only after loading; several states may be alive at once.
+// A whole model that runs: the input layer, the blocks, the output layer, and the state of
+// sequences passing through them. Weights are read-only after loading; several states may be alive
+// at once.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ struct ModelInput {
 };
 
 enum class LogitsFor {
-  kLastToken,   // of each sequence
+  kLastToken,  // of each sequence
   kEveryToken,
 };
 
@@ -60,9 +61,10 @@ class Model {
   // Of these, what the input layer holds (the embedding table, of which a token reads one row).
   std::int64_t input_bytes() const { return static_cast<std::int64_t>(input_->nbytes()); }
 
-  // Runs all inputs together, in steps of at most kStepRows rows, advancing their states. Logits are handed
-  // to the sink as they are made, tokens of one sequence in order. Error kInvalidArgument for a token outside the
-  // vocabulary or a sequence beyond the model's positions; kNumeric when activations overflow.
+  // Runs all inputs together, in steps of at most kStepRows rows, advancing their states. Logits
+  // are handed to the sink as they are made, tokens of one sequence in order. Error
+  // kInvalidArgument for a token outside the vocabulary or a sequence beyond the model's positions;
+  // kNumeric when activations overflow.
   void run(std::span<const ModelInput> inputs, LogitsFor wanted, const LogitsSink& sink);
   // One sequence; returns the logits of the last token, valid until the next call.
   std::span<const float> run(std::span<const std::int32_t> tokens, SequenceState& state);

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "base/threads.h"
-#include "models/testing.h"
+#include "models/test_models.h"
 
 namespace aquatint {
 namespace {

@@ -3,7 +3,7 @@
 #include <map>
 #include <set>
 
-#include "models/testing.h"
+#include "models/test_models.h"
 
 namespace aquatint {
 namespace {

@@ -50,11 +50,13 @@ bool is_linear(Role role) {
     case Role::kMixerOut:
     case Role::kLowRankGate:
     case Role::kMlpIn:
-    case Role::kMlpOut: return true;
+    case Role::kMlpOut:
+      return true;
     case Role::kEmbedding:
     case Role::kConv:
     case Role::kNorm:
-    case Role::kBias: return false;
+    case Role::kBias:
+      return false;
   }
   return false;
 }

@@ -1,6 +1,6 @@
-// The tensor table: every tensor of a model declared once, with its name, its shape, the forms in which
-// checkpoints hold it, its role and the tap that feeds it. Loader, saver, quantizer and reports read it;
-// nothing decides anything by searching in names.
+// The tensor table: every tensor of a model declared once, with its name, its shape, the forms in
+// which checkpoints hold it, its role and the tap that feeds it. Loader, saver, quantizer and
+// reports read it; nothing decides anything by searching in names.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,17 @@
 namespace aquatint {
 
 enum class Role {
-  kEmbedding,     // token embedding table
-  kHead,          // hidden values to logits
-  kMixerIn,       // projections into the mixer: q, k, v
-  kMixerGate,     // projection of the output gate
-  kMixerOut,      // projection out of the mixer
-  kLowRankGate,   // factors of a low-rank projection that feeds exponentials
-  kMlpIn,         // gate and up projections
-  kMlpOut,        // down projection
-  kConv,          // short convolutions
-  kNorm,          // normalization weights
-  kBias,          // bias of a projection
+  kEmbedding,    // token embedding table
+  kHead,         // hidden values to logits
+  kMixerIn,      // projections into the mixer: q, k, v
+  kMixerGate,    // projection of the output gate
+  kMixerOut,     // projection out of the mixer
+  kLowRankGate,  // factors of a low-rank projection that feeds exponentials
+  kMlpIn,        // gate and up projections
+  kMlpOut,       // down projection
+  kConv,         // short convolutions
+  kNorm,         // normalization weights
+  kBias,         // bias of a projection
 };
 
 // "mixer_in", as recipes and reports write it.
@@ -37,18 +37,18 @@ bool is_linear(Role role);
 // One form in which a checkpoint may hold a tensor: all of a stored tensor, or some of its rows.
 struct TensorSource {
   std::string name;
-  Shape shape;                  // of the stored tensor
+  Shape shape;  // of the stored tensor
   std::int64_t row_begin = 0;
-  std::int64_t row_end = -1;    // -1: to the last
+  std::int64_t row_end = -1;  // -1: to the last
 };
 
 struct TensorSpec {
-  std::string name;     // as we write it: "model.layers.0.attn.q_proj.weight"
+  std::string name;  // as we write it: "model.layers.0.attn.q_proj.weight"
   Shape shape;
   Role role = Role::kNorm;
-  int block = -1;       // -1: outside the blocks
-  std::string tap;      // what feeds it: "model.layers.0.attn.q_proj.input"; empty if nothing does
-  bool tied = false;    // may be absent: the embedding table then serves
+  int block = -1;     // -1: outside the blocks
+  std::string tap;    // what feeds it: "model.layers.0.attn.q_proj.input"; empty if nothing does
+  bool tied = false;  // may be absent: the embedding table then serves
   std::vector<TensorSource> sources;  // by preference
 
   // Name without ".weight" or ".bias".

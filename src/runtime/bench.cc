@@ -75,24 +75,26 @@ Ceilings measure_ceilings() {
   const Tensor x = Tensor::zeros({kM, kK}, DType::kF32);
   const Tensor y = Tensor::zeros({kM, kN}, DType::kF32);
   const auto f32 = kernels::DenseWeights::pack(weight, kernels::DenseType::kF32);
-  ceilings.f32_flops = kOps / best_seconds(kTries, [&] {
-    kernels::matmul_f32(x.data<float>(), kM, f32, nullptr, y.mutable_data<float>(), kN);
-  });
+  ceilings.f32_flops =
+      kOps / best_seconds(kTries, [&] {
+        kernels::matmul_f32(x.data<float>(), kM, f32, nullptr, y.mutable_data<float>(), kN);
+      });
   const auto bf16 = kernels::DenseWeights::pack(weight, kernels::DenseType::kBF16);
   const Tensor x16 = x.to(DType::kBF16);
   if (bf16.type() == kernels::DenseType::kBF16) {
     ceilings.bf16_flops = kOps / best_seconds(kTries, [&] {
-      kernels::matmul_bf16(x16.data<std::uint16_t>(), kM, bf16, nullptr, y.mutable_data<float>(),
-                           kN);
-    });
+                            kernels::matmul_bf16(x16.data<std::uint16_t>(), kM, bf16, nullptr,
+                                                 y.mutable_data<float>(), kN);
+                          });
   }
   const Tensor w8 = Tensor::zeros({kN, kK}, DType::kI8);
   const Tensor x8 = Tensor::zeros({kM, kK}, DType::kU8);
   const Tensor y32 = Tensor::zeros({kM, kN}, DType::kI32);
   const auto int8 = kernels::Int8Weights::pack(w8.data<std::int8_t>(), kN, kK);
-  ceilings.int8_ops = kOps / best_seconds(kTries, [&] {
-    kernels::matmul_u8s8(x8.data<std::uint8_t>(), kM, int8, y32.mutable_data<std::int32_t>());
-  });
+  ceilings.int8_ops =
+      kOps / best_seconds(kTries, [&] {
+        kernels::matmul_u8s8(x8.data<std::uint8_t>(), kM, int8, y32.mutable_data<std::int32_t>());
+      });
   return ceilings;
 }
 

@@ -1,5 +1,6 @@
-// Speed of a model: prefill and decode rates as medians over runs, beside the ceilings of the machine
-// measured in the same process, so that every rate can be given as a share of what was possible.
+// Speed of a model: prefill and decode rates as medians over runs, beside the ceilings of the
+// machine measured in the same process, so that every rate can be given as a share of what was
+// possible.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,9 @@
 namespace aquatint {
 
 struct Ceilings {
-  double read_bytes_per_second = 0;    // all threads, from memory
-  double f32_flops = 0, bf16_flops = 0, int8_ops = 0;  // library products of 512 x 2048 x 2048 per second
+  double read_bytes_per_second = 0;  // all threads, from memory
+  double f32_flops = 0, bf16_flops = 0,
+         int8_ops = 0;  // library products of 512 x 2048 x 2048 per second
 };
 
 // Takes about two seconds.

@@ -23,10 +23,12 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
 
 void Sampler::penalize(std::span<const std::int32_t> history) {
   if (options_.repetition_penalty == 1.0f) return;
-  const auto window = options_.repeat_last_n == 0
-                          ? history.size()
-                          : std::min(history.size(), static_cast<std::size_t>(options_.repeat_last_n));
-  std::vector<std::int32_t> seen(history.end() - static_cast<std::ptrdiff_t>(window), history.end());
+  const auto window =
+      options_.repeat_last_n == 0
+          ? history.size()
+          : std::min(history.size(), static_cast<std::size_t>(options_.repeat_last_n));
+  std::vector<std::int32_t> seen(history.end() - static_cast<std::ptrdiff_t>(window),
+                                 history.end());
   std::sort(seen.begin(), seen.end());
   seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
   for (const std::int32_t token : seen) {
@@ -69,7 +71,8 @@ void Sampler::keep_likeliest() {
 
 std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std::int32_t> history,
                              std::int64_t allowed) {
-  const auto n = std::min(logits.size(), static_cast<std::size_t>(std::max<std::int64_t>(1, allowed)));
+  const auto n =
+      std::min(logits.size(), static_cast<std::size_t>(std::max<std::int64_t>(1, allowed)));
   candidates_.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
     if (std::isnan(logits[i])) raise(ErrorKind::kNumeric, "the model's logits hold NaN");
@@ -77,9 +80,9 @@ std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std:
   }
   penalize(history);
   if (options_.temperature == 0.0f) {
-    const auto best = std::max_element(
-        candidates_.begin(), candidates_.end(),
-        [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
+    const auto best =
+        std::max_element(candidates_.begin(), candidates_.end(),
+                         [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
     return best->token;
   }
   keep_likeliest();

@@ -1,4 +1,4 @@
-#include "models/testing.h"
+#include "models/test_models.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // What the tests of models share: logits of a whole text, differences, tiny checkpoints with random
-// weights, and quantized copies of a checkpoint. Defined in testing_test.cc.
+// weights, and quantized copies of a checkpoint. Defined in test_models_test.cc.
 #pragma once
 
 #include <gtest/gtest.h>
