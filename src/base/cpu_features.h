@@ -1,6 +1,6 @@
-// Which instruction sets this processor runs and which one kernels are dispatched to. Chosen once from
-// cpuid; the environment variable AQUATINT_ISA (reference, avx2, avx512, avx512vnni, avx512bf16) forces
-// a lower one, which tests and benchmarks use to compare variants.
+// Which instruction sets this processor runs and which one kernels are dispatched to. Chosen once
+// from cpuid; the environment variable AQUATINT_ISA (reference, avx2, avx512, avx512vnni,
+// avx512bf16) forces a lower one, which tests and benchmarks use to compare variants.
 #pragma once
 
 #include <vector>
@@ -13,7 +13,8 @@ enum class Isa { kReference, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16 };
 const char* isa_name(Isa isa);
 // The highest level of this processor, whatever the environment says.
 Isa detected_isa();
-// The level kernels are dispatched to. Error kInvalidArgument for an unknown or unavailable AQUATINT_ISA.
+// The level kernels are dispatched to. Error kInvalidArgument for an unknown or unavailable
+// AQUATINT_ISA.
 Isa active_isa();
 // Every level from kReference to detected_isa(), for tests that run all variants.
 std::vector<Isa> available_isas();

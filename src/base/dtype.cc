@@ -10,25 +10,36 @@ namespace aquatint {
 std::size_t dtype_size(DType dtype) {
   switch (dtype) {
     case DType::kF32:
-    case DType::kI32: return 4;
+    case DType::kI32:
+      return 4;
     case DType::kF16:
-    case DType::kBF16: return 2;
+    case DType::kBF16:
+      return 2;
     case DType::kI8:
-    case DType::kU8: return 1;
-    case DType::kI64: return 8;
+    case DType::kU8:
+      return 1;
+    case DType::kI64:
+      return 8;
   }
   return 0;
 }
 
 const char* dtype_name(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "float32";
-    case DType::kF16: return "float16";
-    case DType::kBF16: return "bfloat16";
-    case DType::kI8: return "int8";
-    case DType::kU8: return "uint8";
-    case DType::kI32: return "int32";
-    case DType::kI64: return "int64";
+    case DType::kF32:
+      return "float32";
+    case DType::kF16:
+      return "float16";
+    case DType::kBF16:
+      return "bfloat16";
+    case DType::kI8:
+      return "int8";
+    case DType::kU8:
+      return "uint8";
+    case DType::kI32:
+      return "int32";
+    case DType::kI64:
+      return "int64";
   }
   return "unknown";
 }
@@ -89,22 +100,35 @@ void store_each(const float* src, std::size_t n, void* dst, F from_float) {
 void convert_to_f32(DType dtype, const void* src, std::size_t n, float* dst) {
   const auto cast = [](auto v) { return static_cast<float>(v); };
   switch (dtype) {
-    case DType::kF32: std::memcpy(dst, src, n * sizeof(float)); return;
-    case DType::kF16: return convert_each<std::uint16_t>(src, n, dst, f16_to_f32);
-    case DType::kBF16: return convert_each<std::uint16_t>(src, n, dst, bf16_to_f32);
-    case DType::kI8: return convert_each<std::int8_t>(src, n, dst, cast);
-    case DType::kU8: return convert_each<std::uint8_t>(src, n, dst, cast);
-    case DType::kI32: return convert_each<std::int32_t>(src, n, dst, cast);
-    case DType::kI64: return convert_each<std::int64_t>(src, n, dst, cast);
+    case DType::kF32:
+      std::memcpy(dst, src, n * sizeof(float));
+      return;
+    case DType::kF16:
+      return convert_each<std::uint16_t>(src, n, dst, f16_to_f32);
+    case DType::kBF16:
+      return convert_each<std::uint16_t>(src, n, dst, bf16_to_f32);
+    case DType::kI8:
+      return convert_each<std::int8_t>(src, n, dst, cast);
+    case DType::kU8:
+      return convert_each<std::uint8_t>(src, n, dst, cast);
+    case DType::kI32:
+      return convert_each<std::int32_t>(src, n, dst, cast);
+    case DType::kI64:
+      return convert_each<std::int64_t>(src, n, dst, cast);
   }
 }
 
 void convert_from_f32(const float* src, std::size_t n, DType dtype, void* dst) {
   switch (dtype) {
-    case DType::kF32: std::memcpy(dst, src, n * sizeof(float)); return;
-    case DType::kF16: return store_each<std::uint16_t>(src, n, dst, f32_to_f16);
-    case DType::kBF16: return store_each<std::uint16_t>(src, n, dst, f32_to_bf16);
-    default: raise(ErrorKind::kUnsupported, "cannot convert float32 to {}", dtype_name(dtype));
+    case DType::kF32:
+      std::memcpy(dst, src, n * sizeof(float));
+      return;
+    case DType::kF16:
+      return store_each<std::uint16_t>(src, n, dst, f32_to_f16);
+    case DType::kBF16:
+      return store_each<std::uint16_t>(src, n, dst, f32_to_bf16);
+    default:
+      raise(ErrorKind::kUnsupported, "cannot convert float32 to {}", dtype_name(dtype));
   }
 }
 

@@ -1,4 +1,5 @@
-// Element types of tensors in memory and in files, and the exact conversions between the float ones.
+// Element types of tensors in memory and in files, and the exact conversions between the float
+// ones.
 #pragma once
 
 #include <bit>
@@ -31,7 +32,8 @@ inline std::uint16_t f32_to_bf16(float value) {
 float f16_to_f32(std::uint16_t bits);
 std::uint16_t f32_to_f16(float value);
 
-// Converts n elements of a float type (or i8/u8/i32) at `src`, which need not be aligned, to float32.
+// Converts n elements of a float type (or i8/u8/i32) at `src`, which need not be aligned, to
+// float32.
 void convert_to_f32(DType dtype, const void* src, std::size_t n, float* dst);
 // Converts n float32 values to a float type at `dst`, which need not be aligned.
 void convert_from_f32(const float* src, std::size_t n, DType dtype, void* dst);

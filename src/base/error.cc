@@ -4,15 +4,24 @@ namespace aquatint {
 
 const char* error_kind_name(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kInvalidArgument: return "invalid argument";
-    case ErrorKind::kNotFound: return "not found";
-    case ErrorKind::kCorrupt: return "corrupt";
-    case ErrorKind::kUnsupported: return "unsupported";
-    case ErrorKind::kIo: return "input/output";
-    case ErrorKind::kOutOfMemory: return "out of memory";
-    case ErrorKind::kDevice: return "device";
-    case ErrorKind::kNumeric: return "numeric";
-    case ErrorKind::kInterrupted: return "interrupted";
+    case ErrorKind::kInvalidArgument:
+      return "invalid argument";
+    case ErrorKind::kNotFound:
+      return "not found";
+    case ErrorKind::kCorrupt:
+      return "corrupt";
+    case ErrorKind::kUnsupported:
+      return "unsupported";
+    case ErrorKind::kIo:
+      return "input/output";
+    case ErrorKind::kOutOfMemory:
+      return "out of memory";
+    case ErrorKind::kDevice:
+      return "device";
+    case ErrorKind::kNumeric:
+      return "numeric";
+    case ErrorKind::kInterrupted:
+      return "interrupted";
   }
   return "unknown";
 }

@@ -1,7 +1,7 @@
-// The one error type of the library. Everything that comes from files, configurations, devices or the
-// user fails by throwing Error; its message starts with what the user can see (a file, a tensor, an
-// option) and carries the actual values. Nothing in the library prints or exits: the program maps kinds
-// to exit codes, other front ends map them to their own exceptions.
+// The one error type of the library. Everything that comes from files, configurations, devices or
+// the user fails by throwing Error; its message starts with what the user can see (a file, a
+// tensor, an option) and carries the actual values. Nothing in the library prints or exits: the
+// program maps kinds to exit codes, other front ends map them to their own exceptions.
 #pragma once
 
 #include <fmt/core.h>

@@ -12,11 +12,16 @@ std::atomic<LogLevel> g_level{LogLevel::kOff};
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return spdlog::level::debug;
-    case LogLevel::kInfo: return spdlog::level::info;
-    case LogLevel::kWarning: return spdlog::level::warn;
-    case LogLevel::kError: return spdlog::level::err;
-    case LogLevel::kOff: return spdlog::level::off;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+    case LogLevel::kOff:
+      return spdlog::level::off;
   }
   return spdlog::level::off;
 }
@@ -33,9 +38,13 @@ spdlog::logger& logger() {
 
 }  // namespace
 
-void init_logging(LogLevel level) { g_level = level; }
+void init_logging(LogLevel level) {
+  g_level = level;
+}
 
-bool log_enabled(LogLevel level) { return level >= g_level.load(); }
+bool log_enabled(LogLevel level) {
+  return level >= g_level.load();
+}
 
 void log_message(LogLevel level, std::string_view message) {
   logger().log(to_spdlog(level), "{}", message);

@@ -1,5 +1,5 @@
-// A read-only memory-mapped file. Checkpoints are read through it, so that a model larger than memory
-// can be walked block by block and pages the kernel drops cost nothing to keep.
+// A read-only memory-mapped file. Checkpoints are read through it, so that a model larger than
+// memory can be walked block by block and pages the kernel drops cost nothing to keep.
 #pragma once
 
 #include <cstddef>

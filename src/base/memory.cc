@@ -31,9 +31,13 @@ std::int64_t number_in_file(const char* file_name) {
 
 }  // namespace
 
-std::int64_t peak_resident_bytes() { return proc_kilobytes("/proc/self/status", "VmHWM"); }
+std::int64_t peak_resident_bytes() {
+  return proc_kilobytes("/proc/self/status", "VmHWM");
+}
 
-std::int64_t resident_bytes() { return proc_kilobytes("/proc/self/status", "VmRSS"); }
+std::int64_t resident_bytes() {
+  return proc_kilobytes("/proc/self/status", "VmRSS");
+}
 
 bool reset_peak_resident() {
   std::ofstream file("/proc/self/clear_refs");
@@ -46,7 +50,8 @@ std::int64_t available_memory_bytes() {
   std::int64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
   const std::int64_t limit = number_in_file("/sys/fs/cgroup/memory.max");
   const std::int64_t used = number_in_file("/sys/fs/cgroup/memory.current");
-  if (limit > 0 && used >= 0) available = std::min(available, std::max<std::int64_t>(0, limit - used));
+  if (limit > 0 && used >= 0)
+    available = std::min(available, std::max<std::int64_t>(0, limit - used));
   return available;
 }
 

@@ -15,7 +15,9 @@ extern char** environ;
 
 namespace aquatint {
 
-std::string self_path() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+std::string self_path() {
+  return std::filesystem::read_symlink("/proc/self/exe").string();
+}
 
 std::string run_process(const std::string& path, const std::vector<std::string>& arguments) {
   int ends[2];

@@ -8,8 +8,8 @@ namespace aquatint {
 
 // Path of the running program.
 std::string self_path();
-// Runs `path` with `arguments` (no shell), standard error passed through, and returns its standard output.
-// Error kIo when it cannot be started; kInvalidArgument with its exit code when it fails.
+// Runs `path` with `arguments` (no shell), standard error passed through, and returns its standard
+// output. Error kIo when it cannot be started; kInvalidArgument with its exit code when it fails.
 std::string run_process(const std::string& path, const std::vector<std::string>& arguments);
 
 }  // namespace aquatint

@@ -37,7 +37,9 @@ void draw(const ProgressUpdate& update) {
 
 }  // namespace
 
-void set_progress_sink(ProgressSink new_sink) { sink() = std::move(new_sink); }
+void set_progress_sink(ProgressSink new_sink) {
+  sink() = std::move(new_sink);
+}
 
 ProgressSink terminal_progress_sink() {
   if (::isatty(STDERR_FILENO) == 0) return {};
@@ -58,7 +60,9 @@ Progress::Progress(std::string label, std::string unit, std::int64_t total)
       start_(std::chrono::steady_clock::now()),
       last_(start_) {}
 
-Progress::~Progress() { report(true); }
+Progress::~Progress() {
+  report(true);
+}
 
 void Progress::advance(std::int64_t n) {
   done_ += n;

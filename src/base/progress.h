@@ -1,5 +1,5 @@
-// Progress of anything that may take more than two seconds. The library reports through this class; what
-// is shown, if anything, is the front end's choice: it installs a sink.
+// Progress of anything that may take more than two seconds. The library reports through this class;
+// what is shown, if anything, is the front end's choice: it installs a sink.
 #pragma once
 
 #include <chrono>
@@ -10,11 +10,11 @@
 namespace aquatint {
 
 struct ProgressUpdate {
-  const std::string* label;   // what is being done
-  const std::string* unit;    // what is counted: "tokens", "blocks", "bytes"
+  const std::string* label;  // what is being done
+  const std::string* unit;   // what is counted: "tokens", "blocks", "bytes"
   std::int64_t done = 0;
-  std::int64_t total = 0;     // 0 when unknown
-  double seconds = 0;         // since the start
+  std::int64_t total = 0;  // 0 when unknown
+  double seconds = 0;      // since the start
   bool finished = false;
 };
 
@@ -22,8 +22,8 @@ using ProgressSink = std::function<void(const ProgressUpdate&)>;
 
 // Installs the sink all Progress objects report to (none by default). Call before work starts.
 void set_progress_sink(ProgressSink sink);
-// A sink that redraws one line on standard error with rate and time left, from the second second on;
-// empty (so nothing is shown) when standard error is not a terminal.
+// A sink that redraws one line on standard error with rate and time left, from the second second
+// on; empty (so nothing is shown) when standard error is not a terminal.
 ProgressSink terminal_progress_sink();
 // "1h 02m", "3m 20s", "12s".
 std::string format_duration(double seconds);

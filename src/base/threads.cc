@@ -11,9 +11,13 @@ namespace {
 const int g_default_threads = omp_get_max_threads();
 }
 
-void set_num_threads(int n) { omp_set_num_threads(n > 0 ? n : g_default_threads); }
+void set_num_threads(int n) {
+  omp_set_num_threads(n > 0 ? n : g_default_threads);
+}
 
-int num_threads() { return omp_get_max_threads(); }
+int num_threads() {
+  return omp_get_max_threads();
+}
 
 namespace detail {
 
@@ -27,7 +31,7 @@ void parallel_ranges(std::int64_t n, std::int64_t grain, RangeFn fn, void* conte
     return;
   }
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(parts));
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(parts))
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(parts))
   for (std::int64_t part = 0; part < parts; ++part) {
     const std::int64_t begin = std::min(n, grains * part / parts * grain);
     const std::int64_t end = std::min(n, grains * (part + 1) / parts * grain);

@@ -78,8 +78,8 @@ struct TensorInfo {
 class SafetensorsWriter {
  public:
   // Data is laid out by descending element size, then name; the header is padded to 8 bytes.
-  // With `resumable`, a temporary file of an interrupted run with the same tensors is continued (say which
-  // tensors it holds with mark_written), and one left by this object stays for the next.
+  // With `resumable`, a temporary file of an interrupted run with the same tensors is continued
+  // (say which tensors it holds with mark_written), and one left by this object stays for the next.
   SafetensorsWriter(std::filesystem::path path, std::vector<TensorInfo> tensors,
                     std::map<std::string, std::string> metadata = {{"format", "pt"}},
                     bool resumable = false);

@@ -16,8 +16,7 @@ ShardedWriter::ShardedWriter(std::filesystem::path folder, const std::vector<Ten
   std::vector<std::vector<TensorInfo>> layout(1);
   std::int64_t used = 0;
   for (const TensorInfo& info : tensors) {
-    const auto bytes =
-        info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
+    const auto bytes = info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
     if (used > 0 && used + bytes > max_shard_bytes) {
       layout.emplace_back();
       used = 0;
@@ -29,9 +28,9 @@ ShardedWriter::ShardedWriter(std::filesystem::path folder, const std::vector<Ten
   }
   for (std::size_t i = 0; i < layout.size(); ++i) {
     Shard shard;
-    shard.file_name = layout.size() == 1 ? "model.safetensors"
-                                         : fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1,
-                                                       layout.size());
+    shard.file_name = layout.size() == 1
+                          ? "model.safetensors"
+                          : fmt::format("model-{:05d}-of-{:05d}.safetensors", i + 1, layout.size());
     const std::filesystem::path path = folder_ / shard.file_name;
     std::error_code error;
     if (!std::filesystem::exists(path, error)) {

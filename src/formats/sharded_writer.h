@@ -1,6 +1,6 @@
-// Writes the tensors of a model folder over one or several safetensors files, in any order, with the index that
-// binds them. An interrupted run can be continued: files already complete are left alone, others are
-// reopened.
+// Writes the tensors of a model folder over one or several safetensors files, in any order, with
+// the index that binds them. An interrupted run can be continued: files already complete are left
+// alone, others are reopened.
 #pragma once
 
 #include <cstdint>

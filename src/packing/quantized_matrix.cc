@@ -42,8 +42,7 @@ Tensor dequantize(const QuantizedMatrix& matrix) {
 
 void validate(const QuantizedMatrix& matrix, const std::string& name) {
   const bool tensor_wide = matrix.scheme.granularity == Granularity::kTensor;
-  const Shape expected =
-      tensor_wide ? Shape{1, 1} : Shape{matrix.rows(), matrix.groups()};
+  const Shape expected = tensor_wide ? Shape{1, 1} : Shape{matrix.rows(), matrix.groups()};
   if (!(matrix.scales.shape() == expected)) {
     raise(ErrorKind::kCorrupt, "'{}': scales of shape {}, expected {} for {}", name,
           matrix.scales.shape().str(), expected.str(), matrix.scheme.str());

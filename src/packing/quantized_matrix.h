@@ -1,5 +1,6 @@
-// A quantized weight matrix in its plain form: one int8 per value, whatever the number of bits. Roundings
-// produce it, files and kernel packings are made from it, and it defines what the packed bytes mean:
+// A quantized weight matrix in its plain form: one int8 per value, whatever the number of bits.
+// Roundings produce it, files and kernel packings are made from it, and it defines what the packed
+// bytes mean:
 //   W[n, k] = (values[n, k] - zero_points[n, g]) * scales[n, g],   g = k / group_size.
 #pragma once
 
@@ -24,7 +25,8 @@ struct QuantizedMatrix {
 
 // The float32 matrix the integers stand for, [rows, columns].
 Tensor dequantize(const QuantizedMatrix& matrix);
-// Error kCorrupt if shapes or values contradict the scheme; `name` is what the message calls the matrix.
+// Error kCorrupt if shapes or values contradict the scheme; `name` is what the message calls the
+// matrix.
 void validate(const QuantizedMatrix& matrix, const std::string& name);
 
 }  // namespace aquatint

@@ -12,9 +12,12 @@ std::int64_t WeightScheme::groups(std::int64_t columns) const {
 std::string WeightScheme::str() const {
   const char* symmetry = symmetric ? "symmetric" : "asymmetric";
   switch (granularity) {
-    case Granularity::kTensor: return fmt::format("W{} tensor {}", bits, symmetry);
-    case Granularity::kRow: return fmt::format("W{} row {}", bits, symmetry);
-    case Granularity::kGroup: return fmt::format("W{} group {} {}", bits, group_size, symmetry);
+    case Granularity::kTensor:
+      return fmt::format("W{} tensor {}", bits, symmetry);
+    case Granularity::kRow:
+      return fmt::format("W{} row {}", bits, symmetry);
+    case Granularity::kGroup:
+      return fmt::format("W{} group {} {}", bits, group_size, symmetry);
   }
   return "";
 }

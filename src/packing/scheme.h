@@ -1,5 +1,6 @@
-// Which numbers a tensor is made of: bits, symmetry, granularity. A scheme says nothing about how the
-// integers are chosen (roundings), where their bytes lie (packings) or which kernel multiplies them.
+// Which numbers a tensor is made of: bits, symmetry, granularity. A scheme says nothing about how
+// the integers are chosen (roundings), where their bytes lie (packings) or which kernel multiplies
+// them.
 #pragma once
 
 #include <cstdint>

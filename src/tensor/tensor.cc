@@ -91,8 +91,8 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   const std::int64_t row = shape_[0] == 0 ? 0 : numel() / shape_[0];
   dims[0] = end - begin;
   Tensor t = *this;
-  t.shape_ = Shape(std::span<const std::int64_t>(dims.data(),
-                                                 static_cast<std::size_t>(shape_.rank())));
+  t.shape_ =
+      Shape(std::span<const std::int64_t>(dims.data(), static_cast<std::size_t>(shape_.rank())));
   t.data_ = data_ + static_cast<std::size_t>(begin * row) * dtype_size(dtype_);
   return t;
 }

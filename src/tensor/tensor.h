@@ -1,6 +1,6 @@
-// A tensor: shape, element type and shared storage. Always contiguous and row-major, so a view is an
-// offset and a shape. Storage may be heap memory, a memory-mapped file or (later) device memory; copying
-// a Tensor copies a reference.
+// A tensor: shape, element type and shared storage. Always contiguous and row-major, so a view is
+// an offset and a shape. Storage may be heap memory, a memory-mapped file or (later) device memory;
+// copying a Tensor copies a reference.
 #pragma once
 
 #include <array>
@@ -46,8 +46,8 @@ class Tensor {
   // Heap memory aligned to 64 bytes, uninitialized.
   static Tensor empty(Shape shape, DType dtype);
   static Tensor zeros(Shape shape, DType dtype);
-  // A view of [offset, offset + bytes) of a mapped file, kept alive by the tensor. Read-only, and not
-  // necessarily aligned to its element size.
+  // A view of [offset, offset + bytes) of a mapped file, kept alive by the tensor. Read-only, and
+  // not necessarily aligned to its element size.
   static Tensor mapped(std::shared_ptr<const MappedFile> file, std::size_t offset, Shape shape,
                        DType dtype);
 
@@ -55,9 +55,7 @@ class Tensor {
   std::int64_t dim(int i) const { return shape_[i]; }
   DType dtype() const { return dtype_; }
   std::int64_t numel() const { return shape_.numel(); }
-  std::size_t nbytes() const {
-    return static_cast<std::size_t>(numel()) * dtype_size(dtype_);
-  }
+  std::size_t nbytes() const { return static_cast<std::size_t>(numel()) * dtype_size(dtype_); }
   bool defined() const { return owner_ != nullptr; }
 
   const std::byte* bytes() const { return data_; }

@@ -1,5 +1,6 @@
-// Where tests find the reference material beside the project. It is not part of the project, so tests that
-// need it are skipped without it, unless AQUATINT_REQUIRE_SHARED is set (as continuous integration does).
+// Where tests find the reference material beside the project. It is not part of the project, so
+// tests that need it are skipped without it, unless AQUATINT_REQUIRE_SHARED is set (as continuous
+// integration does).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,17 +10,22 @@
 
 namespace aquatint::testing {
 
-inline std::filesystem::path source_dir() { return AQUATINT_SOURCE_DIR; }
-inline std::filesystem::path shared_dir() { return source_dir().parent_path() / "shared"; }
+inline std::filesystem::path source_dir() {
+  return AQUATINT_SOURCE_DIR;
+}
+inline std::filesystem::path shared_dir() {
+  return source_dir().parent_path() / "shared";
+}
 
 }  // namespace aquatint::testing
 
-// Skips (or fails) the test when the file or folder under shared/ is missing; else defines `variable`.
-#define AQUATINT_SHARED_PATH(variable, relative)                                        \
+// Skips (or fails) the test when the file or folder under shared/ is missing; else defines
+// `variable`.
+#define AQUATINT_SHARED_PATH(variable, relative)                                         \
   const std::filesystem::path variable = ::aquatint::testing::shared_dir() / (relative); \
-  if (!std::filesystem::exists(variable)) {                                             \
-    if (std::getenv("AQUATINT_REQUIRE_SHARED") != nullptr) {                            \
-      FAIL() << variable << " is missing";                                              \
-    }                                                                                   \
-    GTEST_SKIP() << variable << " is not there";                                        \
+  if (!std::filesystem::exists(variable)) {                                              \
+    if (std::getenv("AQUATINT_REQUIRE_SHARED") != nullptr) {                             \
+      FAIL() << variable << " is missing";                                               \
+    }                                                                                    \
+    GTEST_SKIP() << variable << " is not there";                                         \
   }

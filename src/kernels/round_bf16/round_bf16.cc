@@ -8,9 +8,9 @@ namespace aquatint::kernels {
 
 const std::vector<RoundBf16Variant>& round_bf16_variants() {
   static const std::vector<RoundBf16Variant> variants = {
-      {Isa::kReference, round_bf16_reference},
+    {Isa::kReference, round_bf16_reference},
 #if defined(__x86_64__)
-      {Isa::kAvx2, round_bf16_avx2},
+    {Isa::kAvx2, round_bf16_avx2},
 #endif
   };
   return variants;

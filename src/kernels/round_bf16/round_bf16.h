@@ -10,8 +10,8 @@
 
 namespace aquatint::kernels {
 
-// y[i] = x[i] rounded to nearest even. False if any result is NaN or infinite. All variants give the same
-// bits for finite values.
+// y[i] = x[i] rounded to nearest even. False if any result is NaN or infinite. All variants give
+// the same bits for finite values.
 bool round_bf16(const float* x, std::int64_t n, std::uint16_t* y);
 
 struct RoundBf16Variant {

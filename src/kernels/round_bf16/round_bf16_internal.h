@@ -1,5 +1,5 @@
-// The kernel bodies of round_bf16. Plain declarations only, so that files compiled for an instruction set
-// can include it.
+// The kernel bodies of round_bf16. Plain declarations only, so that files compiled for an
+// instruction set can include it.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,8 @@
 namespace aquatint::kernels {
 namespace {
 
-// Eight values in the low halves of 32-bit lanes: bits + 0x7fff + (bit 16), shifted down; NaN is kept a NaN.
+// Eight values in the low halves of 32-bit lanes: bits + 0x7fff + (bit 16), shifted down; NaN is
+// kept a NaN.
 __m256i rounded(__m256 x) {
   const __m256i bits = _mm256_castps_si256(x);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
