@@ -55,6 +55,7 @@ std::string help_of(const CLI::App& program) {
 int main(int argc, char** argv) {
   using namespace aquatint;
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the write, not the end
   init_logging(LogLevel::kInfo);
 
   CLI::App program(kDescription, "aquatint");
