@@ -44,9 +44,17 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
+# Shows a command as one would type it, and runs it.
 step() {
-  printf '\n$ %s' "${1##*/}"
-  printf ' %q' "${@:2}"
+  local word
+  printf '\n$ aquatint'
+  for word in "${@:2}"; do
+    if [[ $word == *" "* ]]; then
+      printf " '%s'" "$word"
+    else
+      printf ' %s' "$word"
+    fi
+  done
   printf '\n'
   "$@"
 }
@@ -56,9 +64,8 @@ mkdir -p "$out"
 for recipe in "${recipes[@]}"; do
   step "$program" quantize "$model" --recipe "$recipe" --out "$out/$recipe"
 done
-step "$program" compare "$model" "${recipes[@]/#/$out/}" --file "$text"
+step "$program" compare "$model" "${recipes[@]/#/$out/}" --text "$text"
 for folder in "$model" "${recipes[@]/#/$out/}"; do
   step "$program" run "$folder" --prompt "$prompt" --max-tokens "$tokens" --seed 1
-  echo
 done
 printf '\nThe quantized models are in %s. Next: %s --help\n' "$out" "$program"

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "cli/options.h"
 #include "quantize/recipe.h"
 
 namespace aquatint::cli {
@@ -65,7 +66,7 @@ std::string option_names(const CLI::Option& option) {
   for (const std::string& name : option.get_lnames()) {
     names += (names.empty() ? "--" : ", --") + name;
   }
-  return takes_value(option) ? names + " " + option.get_type_name() : names;
+  return takes_value(option) ? names + " " + value_name(option) : names;
 }
 
 std::string uppercase(std::string text) {

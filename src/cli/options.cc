@@ -1,6 +1,9 @@
 #include "cli/options.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -11,9 +14,10 @@
 namespace aquatint::cli {
 namespace {
 
-// "--max-tokens" of "-n,--max-tokens".
+// "--max-tokens" of "-n,--max-tokens"; a positional's name as it is.
 std::string long_name(const std::string& flags) {
-  return flags.substr(flags.find("--"));
+  const std::size_t at = flags.find("--");
+  return at == std::string::npos ? flags : flags.substr(at);
 }
 
 template <typename T>
@@ -92,21 +96,42 @@ CLI::Option* add_choice(CLI::App& verb, const std::string& flags, std::string& v
   CLI::Option* option =
       verb.add_option_function<std::string>(flags, read, description + ": " + list)
           ->type_name("NAME");
+  offer(option, choices);
   return value.empty() ? option : option->default_str(value);
+}
+
+// CLI11 appends what validators say of themselves to the name of the value; one that lets
+// everything pass carries the words.
+void offer(CLI::Option* option, const std::vector<std::string>& words) {
+  const auto pass = [](std::string&) { return std::string(); };
+  option->check(CLI::Validator(pass, fmt::format("{}", fmt::join(words, " ")), "words"));
+}
+
+std::string value_name(const CLI::Option& option) {
+  const std::string name = option.get_type_name();
+  return name.substr(0, name.find(':'));
+}
+
+std::string offered_words(const CLI::Option& option) {
+  const std::string name = option.get_type_name();
+  const std::size_t colon = name.find(':');
+  return colon == std::string::npos ? "" : name.substr(colon + 1);
 }
 
 CLI::Option* add_tokens(CLI::App& verb, const std::string& flags, std::vector<std::int32_t>& ids,
                         const std::string& description) {
-  const auto read = [=, &ids](const std::vector<std::string>& words) {
-    for (const std::string& word : words) {
+  const auto read = [=, &ids](const std::string& text) {
+    for (std::size_t begin = 0; begin <= text.size();) {
+      const std::size_t end = std::min(text.find(',', begin), text.size());
       std::int32_t id = 0;
-      if (!parse_whole(word, id) || id < 0) refuse(flags, word, "token ids like 1,2,3");
+      if (!parse_whole(text.substr(begin, end - begin), id) || id < 0) {
+        refuse(flags, text, "token ids like 1,2,3");
+      }
       ids.push_back(id);
+      begin = end + 1;
     }
   };
-  return verb.add_option_function<std::vector<std::string>>(flags, read, description)
-      ->delimiter(',')
-      ->type_name("IDS");
+  return verb.add_option_function<std::string>(flags, read, description)->type_name("IDS");
 }
 
 CLI::Option* add_words(CLI::App& verb, const std::string& flags, std::vector<std::string>& words,

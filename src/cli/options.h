@@ -42,6 +42,13 @@ CLI::Option* add_number(CLI::App& verb, const std::string& flags, float& value,
 CLI::Option* add_choice(CLI::App& verb, const std::string& flags, std::string& value,
                         const std::vector<std::string>& choices, const std::string& description);
 
+// Words that completion offers as values of an option, separated by blanks when they are read
+// again.
+void offer(CLI::Option* option, const std::vector<std::string>& words);
+std::string offered_words(const CLI::Option& option);
+// What help calls the value ("FILE").
+std::string value_name(const CLI::Option& option);
+
 // Token ids separated by commas.
 CLI::Option* add_tokens(CLI::App& verb, const std::string& flags, std::vector<std::int32_t>& ids,
                         const std::string& description);

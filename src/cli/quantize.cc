@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "quantize/builtin_recipes.h"
+#include "quantize/estimate.h"
 #include "quantize/pipeline.h"
 #include "report/table.h"
 
@@ -107,6 +108,8 @@ void run(const Options& options) {
   if (text) {
     print(fmt::format("{} with recipe {}: {}\n\n", options.model, recipe.name, recipe.description));
     print(plan_text(plan));
+    print(fmt::format("time: about {}, by a sample of the work\n\n",
+                      format_duration(estimate_seconds(checkpoint, plan, options.out))));
   }
   if (options.dry_run) {
     if (!options.json.empty()) write_json(options.json, plan_json(plan));
@@ -131,8 +134,12 @@ void add_quantize(CLI::App& program) {
   CLI::App* verb =
       program.add_subcommand("quantize", "Quantize a model by a recipe into a new model folder");
   add_model(*verb, options->model);
-  add_text(*verb, "--recipe", options->recipe, "RECIPE", "Built-in recipe, or a YAML file")
-      ->required();
+  auto* recipe =
+      add_text(*verb, "--recipe", options->recipe, "RECIPE", "Built-in recipe, or a YAML file")
+          ->required();
+  std::vector<std::string> names;
+  for (const BuiltinRecipe& builtin : builtin_recipes()) names.emplace_back(builtin.name);
+  offer(recipe, names);
   auto* out = add_text(*verb, "--out", options->out, "FOLDER", "Folder to write");
   auto* dry = verb->add_flag("--dry-run", options->dry_run, "Show the plan and stop");
   verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");

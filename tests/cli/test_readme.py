@@ -1,0 +1,70 @@
+"""Runs the commands of README.md and of the guide as they are written."""
+
+import os
+import re
+import subprocess
+import unittest
+
+from support import PROGRAM, ROOT, VERBS, ProgramTest
+
+
+def blocks(path):
+    """The ```sh blocks of a page."""
+    return re.findall(r"(?ms)^```sh\n(.*?)^```", path.read_text(encoding="utf-8"))
+
+
+class ReadmeTest(ProgramTest):
+    def run_page(self, page):
+        """All blocks of the page in one shell, in a folder with what a clone has after a build."""
+        for name in ("assets", "bench"):
+            (self.folder / name).symlink_to(ROOT / name)
+        (self.folder / "build/release").mkdir(parents=True)
+        (self.folder / "build/release/aquatint").symlink_to(PROGRAM)
+        script = "set -euo pipefail\n" + "".join(blocks(ROOT / page))
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=600,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
+        return done.stdout.decode()
+
+    def test_readme(self):
+        text = self.run_page("README.md")
+        self.assertIn("It was a dark night, and", text)
+        self.assertTrue((self.folder / "out/logits.safetensors").exists())
+
+    def test_guide(self):
+        self.run_page("docs/guide/cli.md")
+
+    def test_readme_shows_every_verb(self):
+        text = "".join(blocks(ROOT / "README.md"))
+        for verb in VERBS:
+            self.assertRegex(text, rf"aquatint {verb}\b")
+
+    def test_guide_explains_every_verb_and_option(self):
+        guide = (ROOT / "docs/guide/cli.md").read_text(encoding="utf-8")
+        for verb in VERBS:
+            self.assertIn(f"\n## {verb}\n", guide)
+            section = guide.split(f"\n## {verb}\n")[1].split("\n## ")[0]
+            done = subprocess.run([PROGRAM, verb, "--help"], capture_output=True, check=True)
+            options = set(re.findall(r"(?m)^  (?:-\w, )?(--[a-z-]+)", done.stdout.decode()))
+            shared = set(re.findall(r"--[a-z-]+", guide.split("\n## quantize\n")[0]))
+            for option in options - {"--help"}:
+                self.assertTrue(option in section or option in shared, f"{verb} {option}")
+
+    def test_two_setup_commands(self):
+        text = (
+            (ROOT / "README.md").read_text(encoding="utf-8").split("## Set up")[1].split("## ")[0]
+        )
+        self.assertEqual(re.findall(r"(?m)^\./dev \w+$", text), ["./dev demo", "./dev test"])
+        for command in ("demo", "test", "build"):
+            self.assertIn(f"cmd_{command}()", (ROOT / "dev").read_text(encoding="utf-8"))
+        self.assertTrue(os.access(ROOT / "dev", os.X_OK))
+
+
+if __name__ == "__main__":
+    unittest.main()
