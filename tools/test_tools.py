@@ -44,6 +44,8 @@ class LayersTest(unittest.TestCase):
 
     def test_other_kernel(self):
         self.expect_one("src/kernels/gla/a.cc", '#include "kernels/conv/c.h"\n', "kernel conv")
+        both = '#include "kernels/conv/c.h"\n'
+        self.assertEqual(self.findings({"src/kernels/gla/gla_bench.cc": both}), [])
         shared = '#include "kernels/common.h"\n#include "kernels/gla/gla.h"\n'
         self.assertEqual(self.findings({"src/kernels/gla/a.cc": shared}), [])
 
