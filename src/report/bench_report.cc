@@ -82,7 +82,8 @@ std::string bench_text(const BenchSetting& setting, const BenchResult& result,
                       format_bytes(setting.peak_memory_bytes));
   if (ceilings) {
     text += fmt::format(
-        "  ceilings read {:.1f} GB/s; products float32 {:.0f}, bfloat16 {:.0f}, int8 {:.0f} GOP/s\n",
+        "  ceilings read {:.1f} GB/s; products float32 {:.0f}, bfloat16 {:.0f}, int8 {:.0f} "
+        "GOP/s\n",
         ceilings->read_bytes_per_second / 1e9, ceilings->f32_flops / 1e9,
         ceilings->bf16_flops / 1e9, ceilings->int8_ops / 1e9);
   }

@@ -65,7 +65,9 @@ json inspect_json(const Checkpoint& checkpoint) {
   out["quantized"] = checkpoint.quantization().has_value();
   out["state_bytes_per_sequence"] = a.state_bytes(kStateTokens);
   for (const auto& [role, t] : totals) {
-    out["roles"][role] = {{"tensors", t.tensors}, {"parameters", t.parameters}, {"bytes", t.bytes},
+    out["roles"][role] = {{"tensors", t.tensors},
+                          {"parameters", t.parameters},
+                          {"bytes", t.bytes},
                           {"stored", t.forms}};
   }
   for (const TensorSpec& spec : a.tensors()) {
@@ -91,10 +93,9 @@ std::string inspect_text(const Checkpoint& checkpoint, bool all_tensors) {
                       a.max_positions() > 0 ? ", no more positions" : ", no limit on positions");
   text += fmt::format("  parameters     {:.2f} M\n",
                       static_cast<double>(total_parameters(totals)) / 1e6);
-  text += fmt::format("  weights        {} in {} file{}\n",
-                      format_bytes(checkpoint.tensors().total_bytes()),
-                      checkpoint.tensors().files().size(),
-                      checkpoint.tensors().files().size() == 1 ? "" : "s");
+  text += fmt::format(
+      "  weights        {} in {} file{}\n", format_bytes(checkpoint.tensors().total_bytes()),
+      checkpoint.tensors().files().size(), checkpoint.tensors().files().size() == 1 ? "" : "s");
   text += fmt::format("  quantization   {}\n",
                       checkpoint.quantization() ? "compressed-tensors" : "none");
   text += fmt::format("  to run         {} of weights, {} of state per sequence of {} tokens\n\n",
@@ -104,8 +105,8 @@ std::string inspect_text(const Checkpoint& checkpoint, bool all_tensors) {
   for (const auto& [role, t] : totals) {
     std::string forms;
     for (const auto& [form, parameters] : t.forms) forms += (forms.empty() ? "" : "; ") + form;
-    roles.add({role, std::to_string(t.tensors), std::to_string(t.parameters),
-               format_bytes(t.bytes), forms});
+    roles.add({role, std::to_string(t.tensors), std::to_string(t.parameters), format_bytes(t.bytes),
+               forms});
   }
   text += roles.str();
   if (!all_tensors) return text;

@@ -1,5 +1,5 @@
-// What a checkpoint is, for people and machines: architecture, tensors with their roles, parameters and
-// bytes by role, quantization, and what running it would take.
+// What a checkpoint is, for people and machines: architecture, tensors with their roles, parameters
+// and bytes by role, quantization, and what running it would take.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

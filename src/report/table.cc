@@ -8,8 +8,9 @@ namespace {
 
 // Characters as a terminal shows them: UTF-8 continuation bytes take no column.
 std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 bool looks_numeric(const std::string& cell) {
@@ -42,7 +43,8 @@ std::string Table::str() const {
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
     if (r > 0) continue;
-    for (std::size_t c = 0; c < columns; ++c) text += (c > 0 ? "  " : "") + std::string(widths[c], '-');
+    for (std::size_t c = 0; c < columns; ++c)
+      text += (c > 0 ? "  " : "") + std::string(widths[c], '-');
     text += "\n";
   }
   return text;
