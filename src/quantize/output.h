@@ -8,8 +8,8 @@
 
 namespace aquatint {
 
-// config.json of the quantized model: the original's with quantization_config, the aquatint section, and the
-// head untied where the plan unties it.
+// config.json of the quantized model: the original's with quantization_config, the aquatint
+// section, and the head untied where the plan unties it.
 std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                              const std::string& fingerprint);
 

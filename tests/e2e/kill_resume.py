@@ -1,7 +1,7 @@
 """Kills `aquatint quantize` at 50 moments spread over a whole run and runs it again to the end.
 
-Every time the output must be that of an uninterrupted run, byte for byte, and nothing may stand under
-the final name before it is complete. Usage: kill_resume.py PROGRAM [MOMENTS [SEED]]
+Every time the output must be that of an uninterrupted run, byte for byte, and nothing may stand
+under the final name before it is complete. Usage: kill_resume.py PROGRAM [MOMENTS [SEED]]
 """
 
 import hashlib
@@ -52,11 +52,8 @@ class Quantizer:
         self.out = folder / "out"
         (folder / "config.json").write_text(json.dumps(CONFIG))
         (folder / "recipe.yaml").write_text(RECIPE)
-        subprocess.run(
-            [program, "synth", "--arch", "gla", "--config", folder / "config.json", "--out", self.model],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        synth = [program, "synth", "--arch", "gla", "--config", folder / "config.json"]
+        subprocess.run([*synth, "--out", self.model], check=True, stdout=subprocess.DEVNULL)
 
     def start(self, *options):
         command = [self.program, "quantize", self.model, "--recipe", self.folder / "recipe.yaml"]

@@ -1,5 +1,5 @@
-"""What goes wrong around `aquatint quantize`: one clear error each, the documented exit code, nothing
-under the final name, and nothing lost. Usage: quantize_errors.py PROGRAM
+"""What goes wrong around `aquatint quantize`: one clear error each, the documented exit code,
+nothing under the final name, and nothing lost. Usage: quantize_errors.py PROGRAM
 """
 
 import json
@@ -155,7 +155,8 @@ class QuantizeErrors(unittest.TestCase):
             subprocess.run(["umount", str(disk)], check=False)
 
     def test_two_runs_at_once(self):
-        command = [PROGRAM, "quantize", str(self.model), "--recipe", "w8a16", "--out", str(self.out)]
+        command = [PROGRAM, "quantize", str(self.model), "--recipe", "w8a16"]
+        command += ["--out", str(self.out)]
         runs = [
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             for _ in range(4)
