@@ -15,6 +15,7 @@ program=build/release/aquatint
 
 options=(--prompt-tokens 2048 --generated-tokens 64 --repeats 3 --ceilings)
 work=$(mktemp -d)
+mkdir -p bench/results
 trap 'rm -rf "$work"' EXIT
 for source in "$@"; do
   name=$(basename "$source" .json)
