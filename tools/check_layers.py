@@ -21,7 +21,7 @@ import sys
 import sources
 
 LAYERS = [
-    "base", "tensor", "packing", "formats", "text", "kernels", "layers", "models",
+    "base", "device", "tensor", "packing", "formats", "text", "kernels", "layers", "models",
     "runtime", "quantize", "eval", "report", "cli",
 ]  # fmt: skip
 FORBIDDEN = {
@@ -35,6 +35,9 @@ FORBIDDEN = {
 ISA_HEADERS = re.compile(
     r"^(.*\.h|cstdint|cstddef|cstring|cmath|cfloat|climits|type_traits|cuda/.*)$"
 )
+# Plain data that CUDA sources share with the host's side of the module.
+CUDA_SUFFIXES = (".cu", ".cuh")
+CUDA_HEADERS = {"device/cuda_launch.h", "device/cuda_runtime.h"}
 INTRINSICS = re.compile(r"^(\w*intrin|arm_neon|arm_sve|arm_bf16|arm_fp16)\.h$")
 NOT_IN_HEADERS = re.compile(
     r"^(nlohmann/json\.hpp|yaml-cpp/|CLI/|oneapi/dnnl/|dnnl|pcre2|utf8proc)"
@@ -49,7 +52,7 @@ ARCH_COMPARISON = re.compile(
 
 def is_isa_source(path):
     """Whether `path` is compiled for one instruction set: x86_*, arm_* or CUDA."""
-    return path.name.startswith(("x86_", "arm_")) or path.suffix in (".cu", ".cuh")
+    return path.name.startswith(("x86_", "arm_")) or path.suffix in CUDA_SUFFIXES
 
 
 def is_simd_header(name):
@@ -89,7 +92,8 @@ def check_project_include(path, name, root):
     mine, theirs = kernel_of(path.parts), kernel_of(other)
     if mine and theirs and mine != theirs and not is_test(path):
         return f'kernel {mine} may not include kernel {theirs} ("{name}")'
-    if is_isa_source(path) and other[0] != "kernels":
+    plain = path.suffix in CUDA_SUFFIXES and name in CUDA_HEADERS
+    if is_isa_source(path) and other[0] != "kernels" and not plain:
         return f'an instruction-set source may not include layer {other[0]} ("{name}")'
     return None
 

@@ -5,6 +5,8 @@
 #include <new>
 
 #include "base/mapped_file.h"
+#include "device/device_memory.h"
+#include "device/stream.h"
 
 namespace aquatint {
 
@@ -31,12 +33,20 @@ std::string Shape::str() const {
   return text + "]";
 }
 
-Tensor Tensor::empty(Shape shape, DType dtype) {
+Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
   constexpr std::align_val_t kAlignment{64};
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
+  t.device_ = device;
   const std::size_t size = std::max<std::size_t>(t.nbytes(), 1);
+  if (device.is_cuda()) {
+    const std::shared_ptr<void> memory = allocate_on(device, size);
+    t.owner_ = memory;
+    t.data_ = static_cast<const std::byte*>(memory.get());
+    t.writable_ = true;
+    return t;
+  }
   void* memory = ::operator new(size, kAlignment, std::nothrow);
   if (memory == nullptr) {
     raise(ErrorKind::kOutOfMemory, "cannot allocate {} bytes for a {} tensor {}", size,
@@ -77,6 +87,20 @@ void Tensor::check_type(std::size_t element_size) const {
   AQUATINT_ASSERT(reinterpret_cast<std::uintptr_t>(data_) % element_size == 0);
 }
 
+Tensor Tensor::on(Stream& stream) const {
+  if (!defined() || device_ == stream.device()) return *this;
+  Tensor copy = empty(shape_, dtype_, stream.device());
+  if (device_.is_cuda()) {
+    AQUATINT_ASSERT(!stream.is_cuda());
+    Stream& source = Stream::of(device_);
+    source.copy(copy.mutable_bytes(), data_, nbytes());
+    source.synchronize();
+  } else {
+    stream.upload(copy.mutable_bytes(), data_, nbytes());
+  }
+  return copy;
+}
+
 Tensor Tensor::reshape(Shape shape) const {
   AQUATINT_ASSERT(shape.numel() == numel());
   Tensor t = *this;
@@ -98,6 +122,7 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
 }
 
 Tensor Tensor::to_f32() const {
+  AQUATINT_ASSERT(!device_.is_cuda());
   Tensor t = empty(shape_, DType::kF32);
   convert_to_f32(dtype_, data_, static_cast<std::size_t>(numel()), t.mutable_data<float>());
   return t;
@@ -113,8 +138,8 @@ Tensor Tensor::to(DType dtype) const {
 }
 
 Tensor Tensor::clone() const {
-  Tensor t = empty(shape_, dtype_);
-  if (nbytes() > 0) std::memcpy(t.mutable_bytes(), data_, nbytes());
+  Tensor t = empty(shape_, dtype_, device_);
+  Stream::of(device_).copy(t.mutable_bytes(), data_, nbytes());
   return t;
 }
 

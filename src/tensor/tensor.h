@@ -1,6 +1,6 @@
 // A tensor: shape, element type and shared storage. Always contiguous and row-major, so a view is
-// an offset and a shape. Storage may be heap memory, a memory-mapped file or (later) device memory;
-// copying a Tensor copies a reference.
+// an offset and a shape. Storage may be heap memory, a memory-mapped file or the memory of a GPU,
+// whose elements only kernels and Stream::copy can reach; copying a Tensor copies a reference.
 #pragma once
 
 #include <array>
@@ -13,10 +13,12 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "device/device.h"
 
 namespace aquatint {
 
 class MappedFile;
+class Stream;
 
 // Up to four dimensions; rank 0 is one element.
 class Shape {
@@ -43,8 +45,8 @@ class Shape {
 class Tensor {
  public:
   Tensor() = default;
-  // Heap memory aligned to 64 bytes, uninitialized.
-  static Tensor empty(Shape shape, DType dtype);
+  // Uninitialized memory aligned to 64 bytes, of the heap or a GPU. Error kOutOfMemory.
+  static Tensor empty(Shape shape, DType dtype, Device device = {});
   static Tensor zeros(Shape shape, DType dtype);
   // A view of [offset, offset + bytes) of a mapped file, kept alive by the tensor. Read-only, and
   // not necessarily aligned to its element size.
@@ -57,6 +59,7 @@ class Tensor {
   std::int64_t numel() const { return shape_.numel(); }
   std::size_t nbytes() const { return static_cast<std::size_t>(numel()) * dtype_size(dtype_); }
   bool defined() const { return owner_ != nullptr; }
+  Device device() const { return device_; }
 
   const std::byte* bytes() const { return data_; }
   // REQUIRES: not a mapped tensor.
@@ -74,11 +77,15 @@ class Tensor {
     return reinterpret_cast<T*>(mutable_bytes());
   }
 
+  // The elements in the memory of the stream's device: this tensor if they are there, else a copy
+  // (of a GPU's memory only to the CPU, after what is queued).
+  Tensor on(Stream& stream) const;
   // The same elements under another shape of the same size.
   Tensor reshape(Shape shape) const;
   // Rows [begin, end) of the first dimension, sharing storage.
   Tensor rows(std::int64_t begin, std::int64_t end) const;
-  // A heap copy in float32 (or a copy if it is float32 already).
+  // A heap copy in float32 (or a copy if it is float32 already). REQUIRES, as all that follow: not
+  // on a GPU.
   Tensor to_f32() const;
   // A heap copy with elements converted from float32 to `dtype`.
   Tensor to(DType dtype) const;
@@ -89,6 +96,7 @@ class Tensor {
   std::shared_ptr<const void> owner_;
   const std::byte* data_ = nullptr;
   bool writable_ = false;
+  Device device_;
   Shape shape_;
   DType dtype_ = DType::kF32;
 };

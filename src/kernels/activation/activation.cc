@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/activation/cuda_args.h"
 #include "kernels/activation/variants.h"
 
 namespace aquatint::kernels {
@@ -42,6 +44,12 @@ const detail::ActivationKernels& kernels() {
     return best;
   }();
   return *chosen;
+}
+
+void run_rows_cuda(Stream& stream, const GatedRowsCudaArgs& args, int tag) {
+  static const CudaKernel<GatedRowsCudaArgs> kernel("aquatint_cuda_gated_rows");
+  AQUATINT_ASSERT(args.columns > 0);
+  kernel(stream, args, tag);
 }
 
 }  // namespace
@@ -81,6 +89,45 @@ bool gated_activation_int8(Activation activation, const float* gate, const float
     if (!kernels().gated_int8(activation, args, begin, end)) finite = false;
   });
   return finite;
+}
+
+void activate(Stream& stream, Activation activation, float* x, std::int64_t n) {
+  if (!stream.is_cuda()) return activate(activation, x, n);
+  if (activation == Activation::kIdentity) return;
+  gated_activation(stream, activation, x, nullptr, n, x);
+}
+
+void gated_activation(Stream& stream, Activation activation, const float* gate, const float* up,
+                      std::int64_t n, float* y) {
+  if (!stream.is_cuda()) return gated_activation(activation, gate, up, n, y);
+  static const CudaKernel<ActivationCudaArgs> kernel("aquatint_cuda_activation");
+  kernel(stream, {activation, gate, up, y, n});
+}
+
+bool gated_activation_int8(Stream& stream, Activation activation, const float* gate,
+                           const float* up, std::int64_t rows, std::int64_t columns,
+                           std::int64_t group_size, std::int64_t groups, std::int8_t* values,
+                           float* scales, std::int32_t* group_sums, int tag) {
+  if (!stream.is_cuda()) {
+    return gated_activation_int8(activation, gate, up, rows, columns, group_size, groups, values,
+                                 scales, group_sums);
+  }
+  RowSink sink;
+  sink.int8 = values;
+  sink.scales = scales;
+  sink.group_sums = group_sums;
+  sink.group_size = group_size;
+  sink.groups = groups;
+  run_rows_cuda(stream, {activation, gate, up, rows, columns, sink}, tag);
+  return true;
+}
+
+void gated_activation_bf16(Stream& stream, Activation activation, const float* gate,
+                           const float* up, std::int64_t rows, std::int64_t columns,
+                           std::uint16_t* y, int tag) {
+  RowSink sink;
+  sink.bf16 = y;
+  run_rows_cuda(stream, {activation, gate, up, rows, columns, sink}, tag);
 }
 
 namespace detail {

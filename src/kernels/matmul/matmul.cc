@@ -6,6 +6,8 @@
 
 #include "base/dtype.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/matmul/cuda_args.h"
 #include "kernels/matmul/matmul_internal.h"
 #include "kernels/matmul/packed_matrix.h"
 #include "kernels/matmul/variants.h"
@@ -62,13 +64,35 @@ void multiply(const PackedMatrix& packed, const T* x, std::int64_t rows, std::in
   }
 }
 
-}  // namespace
-
-DenseWeights DenseWeights::pack(const Tensor& weight, DenseType type) {
+void check_matrix(const Tensor& weight) {
   if (weight.shape().rank() != 2 || weight.numel() == 0 || !is_float(weight.dtype())) {
     raise(ErrorKind::kInvalidArgument, "a weight matrix cannot be a {} tensor {}",
           dtype_name(weight.dtype()), weight.shape().str());
   }
+}
+
+void run_cuda(Stream& stream, MatmulCudaArgs args) {
+  static const CudaKernel<MatmulCudaArgs> kernel("aquatint_cuda_matmul");
+  args.ldx = args.columns;
+  kernel(stream, args);
+}
+
+}  // namespace
+
+DenseWeights DenseWeights::pack(Stream& stream, const Tensor& weight, DenseType type) {
+  if (!stream.is_cuda()) return pack(weight, type);
+  check_matrix(weight);
+  DenseWeights result;
+  result.outputs_ = weight.dim(0);
+  result.columns_ = weight.dim(1);
+  result.type_ = type;
+  const DType wanted = type == DenseType::kBF16 ? DType::kBF16 : DType::kF32;
+  result.plain_ = (weight.dtype() == wanted ? weight : weight.to(wanted)).on(stream);
+  return result;
+}
+
+DenseWeights DenseWeights::pack(const Tensor& weight, DenseType type) {
+  check_matrix(weight);
   DenseWeights result;
   result.outputs_ = weight.dim(0);
   result.columns_ = weight.dim(1);
@@ -94,7 +118,40 @@ DenseWeights DenseWeights::pack(const Tensor& weight, DenseType type) {
 }
 
 std::size_t DenseWeights::nbytes() const {
+  if (plain_.defined()) return plain_.nbytes();
   return packed_ ? packed_->nbytes() : 0;
+}
+
+void matmul_f32(Stream& stream, const float* x, std::int64_t rows, const DenseWeights& weights,
+                const float* bias, float* y, std::int64_t ldy) {
+  if (!stream.is_cuda()) return matmul_f32(x, rows, weights, bias, y, ldy);
+  AQUATINT_ASSERT(weights.plain_.defined() && weights.type() == DenseType::kF32);
+  run_cuda(stream, {CudaProduct::kF32, x, weights.plain_.bytes(), bias, y, rows,
+                    weights.outputs(), weights.columns(), 0, ldy, false});
+}
+
+void matmul_bf16(Stream& stream, const std::uint16_t* x, std::int64_t rows,
+                 const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy) {
+  if (!stream.is_cuda()) return matmul_bf16(x, rows, weights, bias, y, ldy);
+  AQUATINT_ASSERT(weights.plain_.defined() && weights.type() == DenseType::kBF16);
+  matmul_bf16_cuda(stream, x, rows, weights.plain_.data<std::uint16_t>(), weights.outputs(),
+                   weights.columns(), bias, y, ldy);
+}
+
+void matmul_bf16_cuda(Stream& stream, const std::uint16_t* x, std::int64_t rows,
+                      const std::uint16_t* w, std::int64_t outputs, std::int64_t columns,
+                      const float* bias, float* y, std::int64_t ldy) {
+  AQUATINT_ASSERT(ldy >= outputs);
+  run_cuda(stream,
+           {CudaProduct::kBF16, x, w, bias, y, rows, outputs, columns, 0, ldy, false});
+}
+
+void matmul_int8_cuda(Stream& stream, const std::int8_t* x, std::int64_t rows,
+                      const std::int8_t* w, std::int64_t outputs, std::int64_t columns,
+                      std::int32_t* y) {
+  AQUATINT_ASSERT(outputs % 4 == 0 && columns % 4 == 0);
+  run_cuda(stream,
+           {CudaProduct::kInt8, x, w, nullptr, y, rows, outputs, columns, 0, outputs, false});
 }
 
 void matmul_f32(const float* x, std::int64_t rows, const DenseWeights& weights, const float* bias,

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "device/stream.h"
 #include "tensor/tensor.h"
 
 namespace aquatint::kernels {
@@ -28,8 +29,10 @@ class DenseWeights {
   // packed bytes is ever resident. Error kInvalidArgument unless `weight` is a non-empty float
   // matrix.
   static DenseWeights pack(const Tensor& weight, DenseType type);
+  // The same for products on the stream's device; a GPU takes the rows as they are.
+  static DenseWeights pack(Stream& stream, const Tensor& weight, DenseType type);
 
-  bool defined() const { return packed_ != nullptr; }
+  bool defined() const { return packed_ != nullptr || plain_.defined(); }
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
   DenseType type() const { return type_; }
@@ -40,9 +43,16 @@ class DenseWeights {
  private:
   friend void matmul_f32(const float* x, std::int64_t rows, const DenseWeights& weights,
                          const float* bias, float* y, std::int64_t ldy);
+  friend void matmul_f32(Stream& stream, const float* x, std::int64_t rows,
+                         const DenseWeights& weights, const float* bias, float* y,
+                         std::int64_t ldy);
+  friend void matmul_bf16(Stream& stream, const std::uint16_t* x, std::int64_t rows,
+                          const DenseWeights& weights, const float* bias, float* y,
+                          std::int64_t ldy);
   friend void matmul_bf16(const std::uint16_t* x, std::int64_t rows, const DenseWeights& weights,
                           const float* bias, float* y, std::int64_t ldy);
   std::shared_ptr<const detail::PackedMatrix> packed_;
+  Tensor plain_;  // row-major in the memory of a GPU, instead of packed_
   std::int64_t outputs_ = 0;
   std::int64_t columns_ = 0;
   DenseType type_ = DenseType::kF32;
@@ -56,6 +66,22 @@ void matmul_f32(const float* x, std::int64_t rows, const DenseWeights& weights, 
 // The same with bfloat16 x and weights of type kBF16; products are summed in float32.
 void matmul_bf16(const std::uint16_t* x, std::int64_t rows, const DenseWeights& weights,
                  const float* bias, float* y, std::int64_t ldy);
+
+// The same on the stream's device, where all pointers and the weights are.
+void matmul_f32(Stream& stream, const float* x, std::int64_t rows, const DenseWeights& weights,
+                const float* bias, float* y, std::int64_t ldy);
+void matmul_bf16(Stream& stream, const std::uint16_t* x, std::int64_t rows,
+                 const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy);
+
+// Plain row-major products on a GPU with weights that were made there: y [rows, ldy] = x [rows,
+// columns] w[outputs, columns]^T. REQUIRES: a GPU.
+void matmul_bf16_cuda(Stream& stream, const std::uint16_t* x, std::int64_t rows,
+                      const std::uint16_t* w, std::int64_t outputs, std::int64_t columns,
+                      const float* bias, float* y, std::int64_t ldy);
+// y int32 [rows, outputs], exact. REQUIRES: a GPU, outputs and columns multiples of 4.
+void matmul_int8_cuda(Stream& stream, const std::int8_t* x, std::int64_t rows,
+                      const std::int8_t* w, std::int64_t outputs, std::int64_t columns,
+                      std::int32_t* y);
 
 // Signed 8-bit weights W [outputs, columns].
 class Int8Weights {

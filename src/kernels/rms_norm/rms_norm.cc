@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/rms_norm/cuda_args.h"
 #include "kernels/rms_norm/variants.h"
 
 namespace aquatint::kernels {
@@ -49,6 +51,23 @@ detail::RmsNormArgs make_args(const float* x, const float* w, std::int64_t colum
   return args;
 }
 
+void run_cuda(Stream& stream, const RmsNormCudaArgs& args, int tag) {
+  static const CudaKernel<RmsNormCudaArgs> kernel("aquatint_cuda_rms_norm");
+  AQUATINT_ASSERT(args.columns > 0);
+  kernel(stream, args, tag);
+}
+
+RmsNormCudaArgs cuda_args(const float* x, const float* w, std::int64_t rows, std::int64_t columns,
+                          float eps) {
+  RmsNormCudaArgs args;
+  args.x = x;
+  args.w = w;
+  args.rows = rows;
+  args.columns = columns;
+  args.eps = eps;
+  return args;
+}
+
 }  // namespace
 
 void rms_norm(const float* x, const float* w, std::int64_t rows, std::int64_t columns, float eps,
@@ -86,6 +105,47 @@ bool rms_norm_int8_static(const float* x, const float* w, std::int64_t rows, std
   args.values = values;
   args.scale = scale;
   return run(kernels().norm_int8_static, args, rows, true);
+}
+
+void rms_norm(Stream& stream, const float* x, const float* w, std::int64_t rows,
+              std::int64_t columns, float eps, float* y) {
+  if (!stream.is_cuda()) return rms_norm(x, w, rows, columns, eps, y);
+  auto args = cuda_args(x, w, rows, columns, eps);
+  args.sink.f32 = y;
+  run_cuda(stream, args, 0);
+}
+
+void add_rms_norm(Stream& stream, float* residual, const float* delta, const float* w,
+                  std::int64_t rows, std::int64_t columns, float eps, float* y) {
+  if (!stream.is_cuda()) return add_rms_norm(residual, delta, w, rows, columns, eps, y);
+  auto args = cuda_args(residual, w, rows, columns, eps);
+  args.delta = delta;
+  args.residual = residual;
+  args.sink.f32 = y;
+  run_cuda(stream, args, 0);
+}
+
+bool rms_norm_int8(Stream& stream, const float* x, const float* w, std::int64_t rows,
+                   std::int64_t columns, float eps, std::int64_t group_size, std::int64_t groups,
+                   std::int8_t* values, float* scales, std::int32_t* group_sums, int tag) {
+  if (!stream.is_cuda()) {
+    return rms_norm_int8(x, w, rows, columns, eps, group_size, groups, values, scales, group_sums);
+  }
+  auto args = cuda_args(x, w, rows, columns, eps);
+  args.sink.int8 = values;
+  args.sink.scales = scales;
+  args.sink.group_sums = group_sums;
+  args.sink.group_size = group_size;
+  args.sink.groups = groups;
+  run_cuda(stream, args, tag);
+  return true;
+}
+
+void rms_norm_bf16(Stream& stream, const float* x, const float* w, std::int64_t rows,
+                   std::int64_t columns, float eps, std::uint16_t* y, int tag) {
+  auto args = cuda_args(x, w, rows, columns, eps);
+  args.sink.bf16 = y;
+  run_cuda(stream, args, tag);
 }
 
 namespace detail {

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "device/stream.h"
+
 namespace aquatint::kernels {
 
 // y = x / sqrt(mean(x^2) + eps) * w per row, x, y [rows, columns], w [columns] or null for ones. y
@@ -29,5 +31,18 @@ bool rms_norm_int8(const float* x, const float* w, std::int64_t rows, std::int64
 // values [rows, columns]. False if any y is NaN or infinite. REQUIRES: scale > 0.
 bool rms_norm_int8_static(const float* x, const float* w, std::int64_t rows, std::int64_t columns,
                           float eps, float scale, std::int8_t* values);
+
+// The same on the stream's device, where all pointers are. What the quantizing forms find on a GPU
+// is reported to the stream under `tag` (Stream::fault_tag), and they return true.
+void rms_norm(Stream& stream, const float* x, const float* w, std::int64_t rows,
+              std::int64_t columns, float eps, float* y);
+void add_rms_norm(Stream& stream, float* residual, const float* delta, const float* w,
+                  std::int64_t rows, std::int64_t columns, float eps, float* y);
+bool rms_norm_int8(Stream& stream, const float* x, const float* w, std::int64_t rows,
+                   std::int64_t columns, float eps, std::int64_t group_size, std::int64_t groups,
+                   std::int8_t* values, float* scales, std::int32_t* group_sums, int tag);
+// Normalizes and rounds to bfloat16, y [rows, columns]; on GPUs only.
+void rms_norm_bf16(Stream& stream, const float* x, const float* w, std::int64_t rows,
+                   std::int64_t columns, float eps, std::uint16_t* y, int tag);
 
 }  // namespace aquatint::kernels

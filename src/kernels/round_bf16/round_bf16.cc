@@ -3,6 +3,8 @@
 #include <atomic>
 
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/round_bf16/cuda_args.h"
 
 namespace aquatint::kernels {
 
@@ -30,6 +32,13 @@ bool round_bf16(const float* x, std::int64_t n, std::uint16_t* y) {
     if (!run(x + begin, end - begin, y + begin)) finite = false;
   });
   return finite;
+}
+
+bool round_bf16(Stream& stream, const float* x, std::int64_t n, std::uint16_t* y, int tag) {
+  if (!stream.is_cuda()) return round_bf16(x, n, y);
+  static const CudaKernel<RoundBf16CudaArgs> kernel("aquatint_cuda_round_bf16");
+  kernel(stream, {x, y, n}, tag);
+  return true;
 }
 
 }  // namespace aquatint::kernels
