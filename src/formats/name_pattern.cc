@@ -12,9 +12,10 @@
 namespace aquatint {
 namespace {
 
-constexpr std::size_t kMaxPattern = 4096;       // characters
-constexpr std::uint32_t kMatchLimit = 100'000;  // steps of one match
-constexpr std::uint32_t kHeapLimit = 8 << 10;   // KiB of one match
+constexpr std::size_t kMaxPattern = 4096;  // characters
+constexpr std::uint32_t kMatchLimit =
+    20'000;  // steps of one match; a name is some 40 characters long
+constexpr std::uint32_t kHeapLimit = 8 << 10;  // KiB of one match
 
 std::string pcre_message(int code) {
   std::array<PCRE2_UCHAR, 256> buffer{};

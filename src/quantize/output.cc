@@ -33,11 +33,11 @@ std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe,
 }
 
 void copy_model_files(const std::filesystem::path& from, const std::filesystem::path& to) {
-  constexpr const char* kFiles[] = {"tokenizer.json",          "tokenizer_config.json",
-                                    "tokenizer.model",         "special_tokens_map.json",
-                                    "added_tokens.json",       "vocab.json",
-                                    "merges.txt",              "generation_config.json",
-                                    "chat_template.jinja",     "LICENSE"};
+  constexpr const char* kFiles[] = {"tokenizer.json",      "tokenizer_config.json",
+                                    "tokenizer.model",     "special_tokens_map.json",
+                                    "added_tokens.json",   "vocab.json",
+                                    "merges.txt",          "generation_config.json",
+                                    "chat_template.jinja", "LICENSE"};
   for (const char* name : kFiles) {
     std::error_code error;
     if (!std::filesystem::exists(from / name, error)) continue;

@@ -6,8 +6,10 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "formats/printable.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/rounding.h"
+#include "quantize/yaml_document.h"
 
 namespace aquatint {
 namespace {
@@ -30,7 +32,7 @@ class Section {
       seen.push_back(key);
       if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
       const std::string near = nearest_word(key, keys);
-      fail(item.first, fmt::format("unknown key '{}'{}", key,
+      fail(item.first, fmt::format("unknown key '{}'{}", printable(key),
                                    near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
     }
   }
@@ -54,13 +56,14 @@ class Section {
     const auto value = get<std::string>(key, fallback);
     if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return value;
     const std::string near = nearest_word(value, allowed);
-    fail(node_[key], fmt::format("'{}' is '{}', expected {}{}", key, value, join(allowed),
-                                 near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+    fail(node_[key],
+         fmt::format("'{}' is '{}', expected {}{}", key, printable(value), join(allowed),
+                     near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
   }
 
   [[noreturn]] void fail(const YAML::Node& at, const std::string& what) const {
     const int line = at.IsDefined() ? at.Mark().line : node_.Mark().line;
-    raise(ErrorKind::kInvalidArgument, "'{}': line {}: {}{}", origin_, line + 1,
+    raise(ErrorKind::kInvalidArgument, "'{}': line {}: {}{}", origin_, std::max(line, 0) + 1,
           where_.empty() ? "" : where_ + ": ", what);
   }
 
@@ -132,13 +135,30 @@ Treatment parse_treatment(const Section& section, const Treatment& base) {
   return treatment;
 }
 
-std::vector<Selector> parse_selectors(const Section& section, const char* key) {
+// Counts the selectors of one recipe. Aliases repeat lists for a few bytes, and each expression
+// costs time for every tensor of a model.
+struct SelectorCount {
+  static constexpr int kMost = 4096, kMostExpressions = 512;
+  int all = 0, expressions = 0;
+
+  bool add(std::string_view text) {
+    expressions += text.starts_with("re:") ? 1 : 0;
+    return ++all <= kMost && expressions <= kMostExpressions;
+  }
+};
+
+std::vector<Selector> parse_selectors(const Section& section, const char* key,
+                                      SelectorCount& count) {
   std::vector<Selector> selectors;
   if (!section.has(key)) return selectors;
   const YAML::Node node = section[key];
   const auto add = [&](const YAML::Node& item) {
     if (!item.IsScalar())
       section.fail(item, fmt::format("'{}' holds something else than text", key));
+    if (!count.add(item.Scalar())) {
+      section.fail(item, fmt::format("more than {} selectors, or {} expressions, in one recipe",
+                                     SelectorCount::kMost, SelectorCount::kMostExpressions));
+    }
     try {
       selectors.push_back(Selector::parse(item.as<std::string>()));
     } catch (const Error& error) {
@@ -154,11 +174,11 @@ std::vector<Selector> parse_selectors(const Section& section, const char* key) {
 }
 
 RecipeOverride parse_override(const YAML::Node& node, const Recipe& recipe,
-                              const std::string& origin) {
+                              const std::string& origin, SelectorCount& count) {
   const Section section(node, origin, "overrides",
                         {"match", "keep", "weights", "activations", "rounding"});
   RecipeOverride result;
-  result.match = parse_selectors(section, "match");
+  result.match = parse_selectors(section, "match", count);
   if (result.match.empty()) section.fail(node, "an override needs 'match'");
   if (section.get<bool>("keep", false)) {
     if (section.has("weights") || section.has("activations") || section.has("rounding")) {
@@ -182,7 +202,8 @@ Recipe parse_document(const YAML::Node& document, const std::string& origin) {
   recipe.name = top.get<std::string>("name", std::filesystem::path(origin).stem().string());
   recipe.description = top.get<std::string>("description", "");
   recipe.projections = parse_treatment(top, Treatment{});
-  recipe.ignore = parse_selectors(top, "ignore");
+  SelectorCount selectors;
+  recipe.ignore = parse_selectors(top, "ignore", selectors);
   if (top.has("head")) {
     const Section section(top["head"], origin, "head", {"weights", "activations", "rounding"});
     recipe.head = parse_treatment(section, Treatment{});
@@ -201,7 +222,7 @@ Recipe parse_document(const YAML::Node& document, const std::string& origin) {
   if (top.has("overrides")) {
     if (!top["overrides"].IsSequence()) top.fail(top["overrides"], "'overrides' is a list");
     for (const auto& node : top["overrides"]) {
-      recipe.overrides.push_back(parse_override(node, recipe, origin));
+      recipe.overrides.push_back(parse_override(node, recipe, origin, selectors));
     }
   }
   const bool any_override =
@@ -220,13 +241,9 @@ Recipe Recipe::parse(std::string_view yaml, const std::string& origin) {
     raise(ErrorKind::kInvalidArgument, "'{}': {} bytes are too many for a recipe", origin,
           yaml.size());
   }
+  const YAML::Node document = single_yaml_document(yaml, origin);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() != 1) {
-      raise(ErrorKind::kInvalidArgument, "'{}': {} YAML documents, expected one recipe", origin,
-            documents.size());
-    }
-    Recipe recipe = parse_document(documents.front(), origin);
+    Recipe recipe = parse_document(document, origin);
     recipe.text = yaml;
     return recipe;
   } catch (const YAML::Exception& error) {
@@ -246,7 +263,7 @@ Recipe Recipe::load(const std::string& name_or_path) {
   }
   const std::string near = nearest_word(name_or_path, names);
   raise(ErrorKind::kNotFound, "recipe '{}': no such file, and the built-in recipes are {}{}",
-        name_or_path, Section::join(names),
+        printable(name_or_path), Section::join(names),
         near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 

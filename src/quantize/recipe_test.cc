@@ -110,12 +110,12 @@ TEST(Recipe, ValuesOutOfRangeAndWrongTypes) {
 }
 
 TEST(Recipe, RulesThatSayNothing) {
-  expect_bad("", "0 YAML documents");
-  expect_bad("# only a comment", "expected");
+  expect_bad("", "line 1: expected a mapping");
+  expect_bad("# only a comment", "line 1: expected a mapping");
   expect_bad("name: x", "quantizes nothing");
   expect_bad("- a\n- b", "expected a mapping");
   expect_bad("just text", "expected a mapping");
-  expect_bad("weights: {}\n---\nweights: {}\n", "2 YAML documents");
+  expect_bad("weights: {}\n---\nweights: {}\n", "line 2: a second YAML document");
   expect_bad("weights: {}\noverrides: {match: role:head}", "'overrides' is a list");
   expect_bad("weights: {}\noverrides: [{keep: true}]", "an override needs 'match'");
   expect_bad("weights: {}\noverrides: [{match: role:head, keep: true, weights: {}}]",
@@ -153,6 +153,54 @@ TEST(Recipe, HostileYamlEndsSoon) {
   std::string ignored = "weights: {}\nignore: [";
   for (int i = 0; i < 4000; ++i) ignored += "role:head, ";
   EXPECT_EQ(recipe_of(ignored + "role:head]").ignore.size(), 4001u);
+}
+
+// yaml-cpp takes the comma for a document without moving on, for ever.
+TEST(Recipe, TextThatIsNoDocumentEndsSoon) {
+  expect_bad(",", "line 1: a second YAML document");
+  expect_bad(", \n, ", "line 1: a second YAML document");
+  expect_bad("...\n,", "line ");
+  expect_bad("weights: {}\n...\n, ", "line 3: a second YAML document");
+  expect_bad("]", "line ");
+  expect_bad("weights: {}\n---\n", "line 2: a second YAML document");
+}
+
+// A list of selectors costs its length once, an alias of it a few bytes each time.
+TEST(Recipe, AliasesDoNotMultiplySelectors) {
+  std::string roles = "weights: {}\nignore: &all [";
+  for (int i = 0; i < 100; ++i) roles += "role:head, ";
+  roles += "]\noverrides:\n";
+  for (int i = 0; i < 100; ++i) roles += "- {match: *all, keep: true}\n";
+  expect_bad(roles, "more than 4096 selectors");
+  std::string expressions = "weights: {}\nignore: [";
+  for (int i = 0; i < 513; ++i) expressions += "'re:a', ";
+  expect_bad(expressions + "]\n", "or 512 expressions, in one recipe");
+}
+
+TEST(Recipe, MessagesStayOneShortLine) {
+  const std::string longest(60000, 'x');
+  const std::vector<std::string> hostile = {longest + ": 1",
+                                            "weights: {" + longest + ": 1}",
+                                            "weights: {granularity: " + longest + "}",
+                                            "weights: {}\nrounding: " + longest,
+                                            "weights: {}\nignore: 'role:" + longest + "'",
+                                            "weights: {}\nignore: 're:(" + longest + "'",
+                                            "weights: {}\nignore: '" + longest + "'",
+                                            "weights: {}\nignore: \"role:a\\nb\\e[31m\"",
+                                            std::string("\"a\\nb\": 1"),
+                                            "*" + longest,
+                                            "%" + longest + "\n---\na",
+                                            "!<" + longest + "> a"};
+  for (const std::string& yaml : hostile) {
+    try {
+      recipe_of(yaml);
+      ADD_FAILURE() << yaml.substr(0, 50);
+    } catch (const Error& error) {
+      const std::string_view what = error.what();
+      EXPECT_LT(what.size(), 1000u) << yaml.substr(0, 50);
+      EXPECT_EQ(what.find_first_of("\n\x1b"), what.npos) << what;
+    }
+  }
 }
 
 TEST(Recipe, AnchorsMayBeUsed) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/printable.h"
 #include "quantize/recipe.h"
 
 namespace aquatint {
@@ -37,13 +38,14 @@ Selector Selector::parse(const std::string& text) {
   selector.pattern_ = colon == std::string::npos ? "" : text.substr(colon + 1);
   if (selector.pattern_.empty() || (kind != "role" && kind != "name" && kind != "re")) {
     raise(ErrorKind::kInvalidArgument,
-          "selector '{}': expected role:ROLE, name:GLOB or re:EXPRESSION", text);
+          "selector '{}': expected role:ROLE, name:GLOB or re:EXPRESSION", printable(text));
   }
   if (kind == "role") {
     const auto role = role_from_name(selector.pattern_);
     if (!role) {
       const std::string near = nearest_word(selector.pattern_, role_names());
-      raise(ErrorKind::kInvalidArgument, "selector '{}': no role '{}'{}", text, selector.pattern_,
+      raise(ErrorKind::kInvalidArgument, "selector '{}': no role '{}'{}", printable(text),
+            printable(selector.pattern_),
             near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
     }
     selector.role_ = *role;
@@ -52,8 +54,9 @@ Selector Selector::parse(const std::string& text) {
   } else {
     selector.kind_ = Kind::kRegex;
     try {
-      const NamePattern alone(selector.pattern_, text);  // is right without the parentheses
-      selector.expression_.emplace("(?:" + selector.pattern_ + ")\\z", text);
+      const std::string origin = printable(text);
+      const NamePattern alone(selector.pattern_, origin);  // is right without the parentheses
+      selector.expression_.emplace("(?:" + selector.pattern_ + ")\\z", origin);
     } catch (const Error& error) {
       raise(ErrorKind::kInvalidArgument, "selector {}", error.what());
     }
