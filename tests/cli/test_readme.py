@@ -1,16 +1,17 @@
-"""Runs the commands of README.md and of the guide as they are written."""
+"""Runs the commands and recipes of README.md and of the guide as they are written."""
 
+import json
 import os
 import re
 import subprocess
 import unittest
 
-from support import PROGRAM, ROOT, VERBS, ProgramTest
+from support import MODEL, PROGRAM, ROOT, VERBS, ProgramTest
 
 
-def blocks(path):
-    """The ```sh blocks of a page."""
-    return re.findall(r"(?ms)^```sh\n(.*?)^```", path.read_text(encoding="utf-8"))
+def blocks(path, language="sh"):
+    """The blocks of a page that are in a language."""
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"))
 
 
 class ReadmeTest(ProgramTest):
@@ -39,6 +40,26 @@ class ReadmeTest(ProgramTest):
 
     def test_guide(self):
         self.run_page("docs/guide/cli.md")
+
+    def test_recipes(self):
+        page = ROOT / "docs/guide/recipes.md"
+        recipes = blocks(page, "yaml")
+        self.assertGreater(len(recipes), 3)
+        for recipe in recipes:
+            file = self.write("mine.yaml", recipe)
+            plan = self.succeed_json("quantize", MODEL, "--recipe", file, "--dry-run")
+            self.assertLess(plan["bytes_after"], plan["bytes_before"], recipe)
+        self.write("mine.yaml", recipes[0])
+        self.run_page(page)
+        self.assertTrue((self.folder / "out/mine/config.json").exists())
+
+    def test_guide_names_every_recipe_and_role(self):
+        guide = (ROOT / "docs/guide/recipes.md").read_text(encoding="utf-8")
+        for file in (ROOT / "assets/recipes").glob("*.yaml"):
+            self.assertIn(f"| `{file.stem}` |", guide)
+        inspected = json.loads(self.succeed("inspect", MODEL, "--json", "-"))
+        for role in inspected["roles"]:
+            self.assertRegex(guide, rf"(?m)^\|[^|]*`{role}`")
 
     def test_readme_shows_every_verb(self):
         text = "".join(blocks(ROOT / "README.md"))
