@@ -8,6 +8,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "formats/printable.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/estimate.h"
 #include "quantize/pipeline.h"
@@ -73,8 +74,12 @@ std::string plan_text(const Plan& plan) {
   return text;
 }
 
-nlohmann::json plan_json(const Plan& plan) {
-  nlohmann::json out = {{"bytes_before", plan.bytes_before},
+nlohmann::json plan_json(const Options& options, const Plan& plan, const Recipe& recipe,
+                         double estimate) {
+  nlohmann::json out = {{"model", options.model},
+                        {"recipe", recipe.name},
+                        {"estimated_seconds", estimate},
+                        {"bytes_before", plan.bytes_before},
                         {"bytes_after", plan.bytes_after},
                         {"memory_bytes_needed", plan.memory_bytes},
                         {"disk_bytes_needed", plan.disk_bytes}};
@@ -83,6 +88,9 @@ nlohmann::json plan_json(const Plan& plan) {
         {{"name", t.spec->name},
          {"role", role_name(t.spec->role)},
          {"scheme", t.scheme ? nlohmann::json(t.scheme->weights.str()) : nlohmann::json()},
+         {"activations", t.scheme ? nlohmann::json(activation_scheme_name(t.scheme->activations))
+                                  : nlohmann::json()},
+         {"rounding", t.scheme ? nlohmann::json(t.rounding) : nlohmann::json()},
          {"bytes_before", t.bytes_before},
          {"bytes_after", t.bytes_after},
          {"note", t.note}});
@@ -90,35 +98,33 @@ nlohmann::json plan_json(const Plan& plan) {
   return out;
 }
 
-nlohmann::json result_json(const Plan& plan, const QuantizeResult& result) {
-  nlohmann::json out = plan_json(plan);
-  out["seconds"] = result.seconds;
-  out["shards"] = result.shards;
-  out["resumed_units"] = result.resumed_units;
-  out["peak_memory_bytes"] = peak_resident_bytes();
-  return out;
-}
-
 void run(const Options& options) {
   check_output(options.json);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const Recipe recipe = Recipe::load(options.recipe);
+  const QuantizeOptions output{options.out, options.shard_mib << 20, options.overwrite};
+  if (!options.dry_run) aquatint::check_output(checkpoint, output);
   const Plan plan = make_plan(checkpoint, recipe);
+  const double estimate = estimate_seconds(checkpoint, plan, options.out);
+  nlohmann::json report = plan_json(options, plan, recipe, estimate);
   const bool text = options.json != "-";
   if (text) {
-    print(fmt::format("{} with recipe {}: {}\n\n", options.model, recipe.name, recipe.description));
+    print(fmt::format("{} with recipe {}: {}\n\n", options.model, printable(recipe.name),
+                      printable(recipe.description)));
     print(plan_text(plan));
-    print(fmt::format("time: about {}, by a sample of the work\n\n",
-                      format_duration(estimate_seconds(checkpoint, plan, options.out))));
+    print(fmt::format("time: about {}, by a sample of the work\n\n", format_duration(estimate)));
   }
   if (options.dry_run) {
-    if (!options.json.empty()) write_json(options.json, plan_json(plan));
+    if (!options.json.empty()) write_json(options.json, report);
     return;
   }
   preflight(plan, options.out);
-  const QuantizeResult result =
-      quantize(checkpoint, recipe, plan, {options.out, options.shard_mib << 20, options.overwrite});
-  if (!options.json.empty()) write_json(options.json, result_json(plan, result));
+  const QuantizeResult result = quantize(checkpoint, recipe, plan, output);
+  report["seconds"] = result.seconds;
+  report["shards"] = result.shards;
+  report["resumed_units"] = result.resumed_units;
+  report["peak_memory_bytes"] = peak_resident_bytes();
+  if (!options.json.empty()) write_json(options.json, report);
   if (!text) return;
   print(fmt::format(
       "wrote {}: {} -> {} ({:.2f}x smaller) in {:.1f} s, peak memory {}\n", options.out,

@@ -154,6 +154,13 @@ bool may_pass(ErrorKind kind) {
 
 }  // namespace
 
+void check_output(const Checkpoint& checkpoint, const QuantizeOptions& options) {
+  const WorkingFolder folder(options.output);
+  folder.check_source(checkpoint.folder());
+  folder.check_place();
+  if (!folder.awaits_tidying()) folder.check(options.overwrite);
+}
+
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();

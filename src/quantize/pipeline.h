@@ -26,6 +26,11 @@ struct QuantizeResult {
   int shards = 0;
 };
 
+// Whether the output can be made, before anything is read or planned for it. Error kInvalidArgument
+// when it exists and is not to be replaced, or is the model itself; kIo when its place is no folder
+// or may not be written.
+void check_output(const Checkpoint& checkpoint, const QuantizeOptions& options);
+
 // Runs the plan. The working folder is "<output>.partial"; it stays when the run fails, for the
 // next one to continue. Error kInvalidArgument when the output exists and overwrite is not set.
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,

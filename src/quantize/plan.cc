@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/memory.h"
+#include "formats/printable.h"
 #include "quantize/working_folder.h"
 
 namespace aquatint {
@@ -77,7 +78,8 @@ void check_selectors_match(const Recipe& recipe, const Architecture& architectur
     }
     raise(ErrorKind::kInvalidArgument,
           "recipe '{}': selector '{}' matches no projection of this model (names are like '{}')",
-          recipe.name, selector.text(), modules.empty() ? "" : modules[modules.size() / 2]);
+          printable(recipe.name), printable(selector.text()),
+          modules.empty() ? "" : modules[modules.size() / 2]);
   };
   for (const Selector& selector : recipe.ignore) check(selector);
   for (const RecipeOverride& rule : recipe.overrides) {
@@ -97,7 +99,7 @@ void shape_embedding(const Recipe& recipe, const TensorSpec& spec, ModuleScheme&
     raise(ErrorKind::kInvalidArgument,
           "recipe '{}': '{}' is an embedding and cannot be {}: it takes weights {{bits: 8, "
           "granularity: row}} or stays as it is",
-          recipe.name, spec.module(), w.str());
+          printable(recipe.name), spec.module(), w.str());
   }
   scheme.layout = WeightLayout::kInts;
   scheme.activations = ActivationScheme::kFloat;

@@ -1,6 +1,10 @@
 #include "quantize/working_folder.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -46,8 +50,12 @@ fs::path WorkingFolder::journal() const {
   return path_ / kJournal;
 }
 
+bool WorkingFolder::awaits_tidying() const {
+  return is_there(final_ / kJournal);
+}
+
 bool WorkingFolder::finish_publishing(const std::string& fingerprint) const {
-  if (!is_there(final_ / kJournal)) return false;
+  if (!awaits_tidying()) return false;
   if (read_text_file(final_ / kJournal).find(fingerprint) == std::string::npos) return false;
   tidy();
   return true;
@@ -79,6 +87,19 @@ void WorkingFolder::check(bool overwrite) const {
       (!fs::is_directory(path_, error) || !fs::is_empty(path_, error))) {
     raise(ErrorKind::kInvalidArgument, "'{}' is in the way and not of an unfinished run",
           path_.string());
+  }
+}
+
+void WorkingFolder::check_place() const {
+  std::error_code error;
+  fs::path place = fs::absolute(path_, error).parent_path();
+  while (!is_there(place) && place != place.parent_path()) place = place.parent_path();
+  if (!fs::is_directory(place, error)) {
+    raise(ErrorKind::kIo, "output '{}': '{}' is not a folder", final_.string(), place.string());
+  }
+  if (::access(place.c_str(), W_OK) != 0) {
+    raise(ErrorKind::kIo, "output '{}': cannot write to folder '{}': {}", final_.string(),
+          place.string(), std::strerror(errno));
   }
 }
 

@@ -27,6 +27,10 @@ class WorkingFolder {
   // Error kInvalidArgument when the output exists and is not to be replaced (`overwrite` unset, or
   // no model folder), or when the working folder is of something else.
   void check(bool overwrite) const;
+  // Error kIo when the folder that it would be made in is none, or may not be written.
+  void check_place() const;
+  // Whether a run was killed between publishing and tidying.
+  bool awaits_tidying() const;
   // Makes the folder. Error kIo.
   void create() const;
   // Renames the folder to the final name and then drops what it replaced and the journal. Error

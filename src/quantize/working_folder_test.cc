@@ -66,6 +66,17 @@ TEST(WorkingFolder, RefusesTheModelItReads) {
   WorkingFolder(model / "quantized").check_source(model);
 }
 
+TEST(WorkingFolder, RefusesAPlaceThatIsNoFolder) {
+  const TempFolder temp;
+  WorkingFolder(temp.path() / "out").check_place();
+  WorkingFolder(temp.path() / "deep/er/out").check_place();
+  write(temp.path() / "file", "");
+  expect_error(ErrorKind::kIo, "is not a folder",
+               [&] { WorkingFolder(temp.path() / "file/out").check_place(); });
+  expect_error(ErrorKind::kIo, "is not a folder",
+               [&] { WorkingFolder(temp.path() / "file/deep/out").check_place(); });
+}
+
 TEST(WorkingFolder, PublishesAndReplaces) {
   const TempFolder temp;
   const WorkingFolder folder(temp.path() / "out");

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/memory.h"
+#include "report/running_bytes.h"
 #include "report/table.h"
 
 namespace aquatint {
@@ -63,6 +64,7 @@ json inspect_json(const Checkpoint& checkpoint) {
   out["parameters"] = total_parameters(totals);
   out["bytes"] = checkpoint.tensors().total_bytes();
   out["quantized"] = checkpoint.quantization().has_value();
+  out["running_weight_bytes"] = running_weight_bytes(checkpoint);
   out["state_bytes_per_sequence"] = a.state_bytes(kStateTokens);
   for (const auto& [role, t] : totals) {
     out["roles"][role] = {{"tensors", t.tensors},
@@ -99,7 +101,7 @@ std::string inspect_text(const Checkpoint& checkpoint, bool all_tensors) {
   text += fmt::format("  quantization   {}\n",
                       checkpoint.quantization() ? "compressed-tensors" : "none");
   text += fmt::format("  to run         {} of weights, {} of state per sequence of {} tokens\n\n",
-                      format_bytes(checkpoint.tensors().total_bytes()),
+                      format_bytes(running_weight_bytes(checkpoint)),
                       format_bytes(a.state_bytes(kStateTokens)), kStateTokens);
   Table roles({"role", "tensors", "parameters", "bytes", "stored as"});
   for (const auto& [role, t] : totals) {

@@ -44,6 +44,8 @@ class QuantizeTest(ProgramTest):
         schemes = {t["name"]: t["scheme"] for t in plan["tensors"]}
         self.assertIn("W8", schemes["model.layers.0.mlp.up_proj.weight"])
         self.assertIsNone(schemes["model.norm.weight"])
+        self.assertEqual(plan["recipe"], "w8a16")
+        self.assertGreater(plan["estimated_seconds"], 0)
 
     def test_yaml_recipe_and_json(self):
         recipe = self.write("mine.yaml", (
@@ -189,7 +191,7 @@ class InspectTest(QuantizedTest):
 
 class BenchTest(QuantizedTest):
     def test_rates(self):
-        for model in (MODEL, self.quantized("w8a8-dynamic")):
+        for model in (MODEL, self.quantized("w8a8-dynamic"), self.quantized("w4a16")):
             out = self.succeed_json(
                 "bench",
                 model,
@@ -204,6 +206,9 @@ class BenchTest(QuantizedTest):
                 "--threads",
                 1,
             )
+            # What inspect says of running it is what running it takes, but for padding.
+            told = self.succeed_json("inspect", model)["running_weight_bytes"]
+            self.assertAlmostEqual(told, out["weight_bytes"], delta=0.05 * told)
             for rate in (out["prefill_tokens_per_second"], out["decode_tokens_per_second"]):
                 self.assertTrue(0 < rate["min"] <= rate["median"] <= rate["max"])
             self.assertEqual((out["batch"], out["threads"]), (2, 1))

@@ -1,0 +1,42 @@
+#include "report/running_bytes.h"
+
+#include "packing/packed_weights.h"
+
+namespace aquatint {
+namespace {
+
+constexpr std::int64_t kFloatBytes = 4;
+constexpr std::int64_t kHalfBytes = 2;
+
+// As pack_weights() lays them out.
+std::int64_t packed_bytes(const WeightScheme& scheme, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t lanes =
+      (rows + PackedWeights::kPanel - 1) / PackedWeights::kPanel * PackedWeights::kPanel;
+  const std::int64_t bits = scheme.bits <= 4 ? 4 : 8, groups = scheme.groups(columns);
+  const std::int64_t padded = groups > 1 ? groups * scheme.group_size : (columns + 7) / 8 * 8;
+  return lanes * padded * bits / 8 + lanes * groups * (kFloatBytes + (scheme.symmetric ? 0 : 1));
+}
+
+std::int64_t tensor_bytes(const Checkpoint& checkpoint, const TensorSpec& spec) {
+  const bool tied = spec.role == Role::kHead && checkpoint.head_is_tied();
+  const auto scheme = tied ? std::nullopt : checkpoint.scheme(spec);
+  if (is_linear(spec.role)) {
+    if (scheme) return packed_bytes(scheme->weights, spec.shape[0], spec.shape[1]);
+    return spec.shape.numel() * (checkpoint.quantization() ? kHalfBytes : kFloatBytes);
+  }
+  if (spec.role != Role::kEmbedding) return spec.shape.numel() * kFloatBytes;
+  if (scheme) return spec.shape.numel() + spec.shape[0] * kFloatBytes;
+  return checkpoint.stored_bytes(spec);
+}
+
+}  // namespace
+
+std::int64_t running_weight_bytes(const Checkpoint& checkpoint) {
+  std::int64_t total = 0;
+  for (const TensorSpec& spec : checkpoint.architecture().tensors()) {
+    total += tensor_bytes(checkpoint, spec);
+  }
+  return total;
+}
+
+}  // namespace aquatint
