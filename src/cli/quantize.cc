@@ -112,7 +112,8 @@ void run(const Options& options) {
     print(fmt::format("{} with recipe {}: {}\n\n", options.model, printable(recipe.name),
                       printable(recipe.description)));
     print(plan_text(plan));
-    print(fmt::format("time: about {}, by a sample of the work\n\n", format_duration(estimate)));
+    print(fmt::format("time: {}, by a sample of the work\n\n",
+                      estimate < 1 ? "less than a second" : "about " + format_duration(estimate)));
   }
   if (options.dry_run) {
     if (!options.json.empty()) write_json(options.json, report);

@@ -6,6 +6,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "formats/printable.h"
 #include "report/table.h"
 #include "text/tokenizer.h"
 
@@ -60,7 +61,8 @@ void run(const Options& options) {
   }
   Table table({"id", "token", "bytes"});
   for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
-    table.add({std::to_string(encoding.ids[i]), tokenizer.id_to_token(encoding.ids[i]).value_or(""),
+    table.add({std::to_string(encoding.ids[i]),
+               printable(tokenizer.id_to_token(encoding.ids[i]).value_or("")),
                fmt::format("{}-{}", encoding.offsets[i].first, encoding.offsets[i].second)});
   }
   print(table.str() + fmt::format("{} tokens\n", encoding.ids.size()));

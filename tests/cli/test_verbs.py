@@ -1,6 +1,7 @@
 """Every verb end to end on the model in assets/, and its numbers against independent ones."""
 
 import json
+import re
 import unittest
 
 import numpy
@@ -306,6 +307,9 @@ class TokenizeTest(ProgramTest):
         text = self.succeed("tokenize", MODEL, "--text", "Hello")
         self.assertRegex(text, r"id +token +bytes\n-+ +-+ +-+\n")
         self.assertIn("<s>", text)
+        # A token that is a line end does not break the table.
+        lines = self.succeed("tokenize", MODEL, "--text", "a\n\nb\tc").splitlines()
+        self.assertTrue(all(re.match(r" *\d+ .* \d+-\d+$", line) for line in lines[2:-1]), lines)
 
 
 class SynthTest(ProgramTest):
