@@ -1,6 +1,16 @@
 #include "base/error.h"
 
+#include "base/printable.h"
+
 namespace aquatint {
+namespace {
+
+constexpr std::size_t kLongestMessage = 1000;  // bytes
+
+}  // namespace
+
+Error::Error(ErrorKind kind, const std::string& message)
+    : std::runtime_error(printable(message, kLongestMessage)), kind_(kind) {}
 
 const char* error_kind_name(ErrorKind kind) {
   switch (kind) {

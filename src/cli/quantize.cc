@@ -8,7 +8,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/estimate.h"
 #include "quantize/pipeline.h"

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -56,6 +57,10 @@ void run(Options options, bool has_prompt, bool has_seed) {
     options.prompt = read_standard_input();
   }
   check_output(options.json);
+  const auto& stops = options.generate.stop;
+  if (std::find(stops.begin(), stops.end(), "") != stops.end()) {
+    raise(ErrorKind::kInvalidArgument, "--stop is empty, expected a text");
+  }
   check_utf8(options.prompt, "the prompt", ErrorKind::kInvalidArgument);
   if (!has_seed) options.generate.sampler.seed = std::random_device{}();
   options.generate.add_special_tokens = !options.no_bos;

@@ -6,7 +6,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "report/table.h"
 #include "text/tokenizer.h"
 

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "formats/json_text.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 
 namespace aquatint {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 
 namespace aquatint {
 namespace {

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "formats/compressed_tensors.h"
 #include "formats/name_pattern.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 
 namespace aquatint {
 namespace {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "formats/safetensors.h"
 
 namespace aquatint {

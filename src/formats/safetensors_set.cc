@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "formats/config.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "formats/safetensors.h"
 
 namespace aquatint {

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "base/memory.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "quantize/working_folder.h"
 
 namespace aquatint {

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/rounding.h"
 #include "quantize/yaml_document.h"

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "formats/printable.h"
+#include "base/printable.h"
 #include "quantize/recipe.h"
 
 namespace aquatint {

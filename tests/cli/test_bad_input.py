@@ -310,6 +310,7 @@ class NumbersTest(ProgramTest):
         }.items():
             for value in values:
                 self.fail_with(BAD_OPTION, option, "run", MODEL, "-p", "x", f"{option}={value}")
+        self.fail_with(BAD_OPTION, "--stop", "run", MODEL, "-p", "x", "--stop", "")
 
     def test_other_verbs(self):
         for option, value in (

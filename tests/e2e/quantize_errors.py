@@ -91,7 +91,7 @@ class QuantizeErrors(unittest.TestCase):
     def test_output_below_a_file(self):
         (self.folder / "file").write_text("x")
         done = self.quantize(out=self.folder / "file" / "out")
-        self.expect_error(done, 6, "file/out", "Not a directory")
+        self.expect_error(done, 6, "file/out", "is not a folder")
 
     @unittest.skipIf(os.geteuid() == 0, "root writes everywhere")
     def test_output_in_a_folder_without_permission(self):

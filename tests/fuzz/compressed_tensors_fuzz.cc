@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "formats/compressed_tensors.h"
+#include "fuzz_message.h"
 
 namespace {
 
@@ -45,12 +46,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             const auto matrix = aquatint::from_compressed_tensors(set, "m", scheme);
             aquatint::validate(matrix, "m");
             aquatint::dequantize(matrix);
-          } catch (const aquatint::Error&) {
+          } catch (const aquatint::Error& error) {
+            aquatint::check_message(error);
           }
         }
       }
     }
-  } catch (const aquatint::Error&) {
+  } catch (const aquatint::Error& error) {
+    aquatint::check_message(error);
   }
   return 0;
 }

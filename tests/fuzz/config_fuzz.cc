@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "formats/config.h"
 #include "formats/json_text.h"
+#include "fuzz_message.h"
 
 namespace {
 
@@ -16,7 +17,8 @@ template <typename Body>
 void attempt(const Body& body) {
   try {
     body();
-  } catch (const aquatint::Error&) {
+  } catch (const aquatint::Error& error) {
+    aquatint::check_message(error);
   }
 }
 

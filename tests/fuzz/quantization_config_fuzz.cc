@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "formats/compressed_tensors.h"
+#include "fuzz_message.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
@@ -26,11 +27,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           const auto again = aquatint::QuantizationConfig::from(aquatint::Config::parse(
               nlohmann::json({{"quantization_config", json}}).dump(), "again.json"));
           if (again->scheme_of(name, cls) != scheme) std::abort();
-        } catch (const aquatint::Error&) {
+        } catch (const aquatint::Error& error) {
+          aquatint::check_message(error);
         }
       }
     }
-  } catch (const aquatint::Error&) {
+  } catch (const aquatint::Error& error) {
+    aquatint::check_message(error);
   }
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "fuzz_message.h"
 #include "quantize/recipe.h"
 
 namespace {
@@ -18,6 +19,7 @@ void ask(const std::vector<aquatint::Selector>& selectors) {
       try {
         selector.matches(module, aquatint::Role::kMlpOut);
       } catch (const aquatint::Error& error) {
+        aquatint::check_message(error);
         if (error.kind() != aquatint::ErrorKind::kUnsupported) std::abort();
       }
     }
@@ -45,6 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       ask(rule.match);
     }
   } catch (const aquatint::Error& error) {
+    aquatint::check_message(error);
     if (error.kind() != aquatint::ErrorKind::kInvalidArgument) std::abort();
   }
   return 0;

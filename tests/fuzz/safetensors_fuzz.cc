@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "formats/safetensors.h"
+#include "fuzz_message.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
@@ -21,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (total > size) std::abort();
     volatile unsigned sink = sum;  // so that the bytes are really read
     static_cast<void>(sink);
-  } catch (const aquatint::Error&) {
+  } catch (const aquatint::Error& error) {
+    aquatint::check_message(error);
   }
   return 0;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "fuzz_message.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -42,7 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const std::string_view json(reinterpret_cast<const char*>(data), size);
     exercise(aquatint::Tokenizer::parse(json, "fuzz.json"));
-  } catch (const aquatint::Error&) {
+  } catch (const aquatint::Error& error) {
+    aquatint::check_message(error);
   }
   return 0;
 }
