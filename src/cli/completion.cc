@@ -23,12 +23,16 @@ std::string option_words(const CLI::App& app) {
   return words;
 }
 
-// Cases "verb:--option) what the option takes ;;" for options with a fixed set of values.
+// Cases "verb:--option) what the option takes ;;" for options with a fixed set of values; the word
+// before a verb's first argument is the verb.
 std::string value_cases(const CLI::App& verb) {
   std::string cases;
   for (const CLI::Option* option : verb.get_options()) {
     const std::string words = offered_words(*option);
     if (words.empty()) continue;
+    if (option->get_positional()) {
+      cases += fmt::format("    {0}:{0}) values=\"{1}\" ;;\n", verb.get_name(), words);
+    }
     for (const std::string& name : long_names(*option)) {
       cases += fmt::format("    {}:{}) values=\"{}\" ;;\n", verb.get_name(), name, words);
     }
@@ -49,7 +53,7 @@ constexpr const char* kScript = R"(_aquatint() {{
 {1}  esac
   case "$verb:$before" in
 {2}  esac
-  if [[ -n "$values" ]]; then
+  if [[ -n "$values" && "$word" != -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
     if [[ "$before" == --recipe ]]; then
       mapfile -t -O "${{#COMPREPLY[@]}}" COMPREPLY < <(compgen -f -- "$word")

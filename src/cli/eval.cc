@@ -123,7 +123,11 @@ void add_eval(CLI::App& program) {
   CLI::App* verb =
       program.add_subcommand("eval", "Measure perplexity, and divergence from a reference model");
   add_model(*verb, options->model);
-  add_words(*verb, "--tasks", options->tasks, "NAMES", "Tasks (below), separated by commas");
+  auto* tasks =
+      add_words(*verb, "--tasks", options->tasks, "NAMES", "Tasks (below), separated by commas");
+  std::vector<std::string> task_names;
+  for (const EvalTask& task : eval_tasks()) task_names.emplace_back(task.name);
+  offer(tasks, task_names);
   add_text(*verb, "--data", options->data, "FOLDER", "Folder with the data files of the tasks");
   add_text(*verb, "--text", options->text, "FILE",
            "Text file to measure on instead, or .jsonl with a page or text per line");

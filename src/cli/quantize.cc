@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/memory.h"
+#include "base/printable.h"
 #include "base/progress.h"
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
-#include "base/printable.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/estimate.h"
 #include "quantize/pipeline.h"

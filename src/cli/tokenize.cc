@@ -3,10 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
-#include "base/printable.h"
 #include "report/table.h"
 #include "text/tokenizer.h"
 

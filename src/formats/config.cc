@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "formats/json_text.h"
 #include "base/printable.h"
+#include "formats/json_text.h"
 
 namespace aquatint {
 namespace {

@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "formats/compressed_tensors.h"
 #include "formats/name_pattern.h"
-#include "base/printable.h"
 
 namespace aquatint {
 namespace {

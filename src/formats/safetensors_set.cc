@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "formats/config.h"
 #include "base/printable.h"
+#include "formats/config.h"
 #include "formats/safetensors.h"
 
 namespace aquatint {

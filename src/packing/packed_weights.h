@@ -12,8 +12,7 @@
 //   4 bits: vector [panel][quad pair]: low nibble  u[16*panel + o][8*pair + b],
 //                                      high nibble u[16*panel + o][8*pair + 4 + b]
 // Columns are padded to padded_columns() (activations are zero there); outputs to whole panels,
-// with scale 0. Groups hold a whole number of quads (8 bits) or quad pairs (4 bits). See
-// docs/formats/.
+// with scale 0. Groups hold a whole number of quads (8 bits) or quad pairs (4 bits).
 #pragma once
 
 #include "packing/quantized_matrix.h"

@@ -145,6 +145,10 @@ class CompletionTest(ProgramTest):
         self.assertEqual(
             self.complete("aquatint", "eval", "--protocol", "l"), ["lm-eval", "llama.cpp"]
         )
+        self.assertEqual(
+            self.complete("aquatint", "eval", "m", "--tasks", "wikitext2-g"), ["wikitext2-gptq"]
+        )
+        self.assertEqual(self.complete("aquatint", "completion", ""), ["bash", "zsh"])
 
     def test_covers_every_option(self):
         for verb in VERBS:
