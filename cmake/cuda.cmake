@@ -20,10 +20,10 @@ find_package(CUDAToolkit 12.4 REQUIRED)
 file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.cu)
 add_library(aquatint_cuda MODULE ${cuda_sources})
 set_target_properties(aquatint_cuda PROPERTIES
-  CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET default
+  CUDA_STANDARD_REQUIRED OFF CUDA_VISIBILITY_PRESET default
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(aquatint_cuda PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(aquatint_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow -lineinfo
+  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -Xcompiler=-Wall,-Wextra,-Wshadow -lineinfo
   $<$<BOOL:${AQUATINT_WERROR}>:-Werror=all-warnings -Xcompiler=-Werror>>)
 target_link_libraries(aquatint_cuda PRIVATE CUDA::cudart_static CUDA::cublasLt)

@@ -5,17 +5,18 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly program=build/release/aquatint
+program=build/release/aquatint
 readonly model=assets/models/gla-demo
 readonly text=assets/text/sample.txt
 readonly out=build/demo
 readonly recipes=(w8a8-dynamic w4a16)
 prompt="The old man shut the door behind him, and"
 tokens=120
+device=cpu
 
 usage() {
   cat <<EOF
-Usage: ./dev demo [--prompt TEXT] [--tokens N]
+Usage: ./dev demo [--prompt TEXT] [--tokens N] [--device cpu|cuda|cuda:N]
 
 Quantizes $model with ${recipes[*]} into $out/, compares size, quality and speed on
 $text, and generates N tokens (default $tokens) after TEXT with each model.
@@ -24,12 +25,16 @@ EOF
 
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --prompt | --tokens)
+    --prompt | --tokens | --device)
       if [[ $# -lt 2 ]]; then
         echo "demo: $1 needs a value" >&2
         exit 2
       fi
-      if [[ $1 == --prompt ]]; then prompt=$2; else tokens=$2; fi
+      case $1 in
+        --prompt) prompt=$2 ;;
+        --tokens) tokens=$2 ;;
+        --device) device=$2 ;;
+      esac
       shift 2
       ;;
     -h | --help)
@@ -59,13 +64,19 @@ step() {
   "$@"
 }
 
+on=()
+if [[ $device != cpu ]]; then
+  program=build/cuda/aquatint
+  on=(--device "$device")
+fi
+
 rm -rf "$out"
 mkdir -p "$out"
 for recipe in "${recipes[@]}"; do
   step "$program" quantize "$model" --recipe "$recipe" --out "$out/$recipe"
 done
-step "$program" compare "$model" "${recipes[@]/#/$out/}" --text "$text"
+step "$program" compare "$model" "${recipes[@]/#/$out/}" --text "$text" "${on[@]}"
 for folder in "$model" "${recipes[@]/#/$out/}"; do
-  step "$program" run "$folder" --prompt "$prompt" --max-tokens "$tokens" --seed 1
+  step "$program" run "$folder" --prompt "$prompt" --max-tokens "$tokens" --seed 1 "${on[@]}"
 done
 printf '\nThe quantized models are in %s. Next: %s --help\n' "$out" "$program"

@@ -6,6 +6,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "device/device_memory.h"
 #include "report/bench_report.h"
 
 namespace aquatint::cli {
@@ -25,12 +26,15 @@ void run(const Options& options) {
   const BenchOptions bench = options.speed.resolve();
   Model model = Model::load(Checkpoint::open(options.model), options.loading.load_options());
   const bool bf16 = model.compute() == kernels::DenseType::kBF16;
-  BenchSetting setting{options.model, bf16 ? "bfloat16" : "float32", bench, 0};
+  BenchSetting setting{options.model, bf16 ? "bfloat16" : "float32", bench, 0, model.device(), 0};
   const BenchResult result = run_bench(model, bench);
   setting.peak_memory_bytes =
       peak_resident_bytes();  // before the ceilings take memory of their own
+  if (model.device().is_cuda()) {
+    setting.peak_device_bytes = device_memory(model.device()).peak_bytes;
+  }
   std::optional<Ceilings> ceilings;
-  if (options.ceilings) ceilings = measure_ceilings();
+  if (options.ceilings) ceilings = measure_ceilings(model.device());
   if (!options.json.empty()) write_json(options.json, bench_json(setting, result, ceilings));
   if (options.json != "-") print(bench_text(setting, result, ceilings));
 }

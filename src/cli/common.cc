@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/options.h"
+#include "device/device_memory.h"
 #include "formats/atomic_file.h"
 #include "text/unicode.h"
 
@@ -17,6 +18,7 @@ namespace aquatint::cli {
 namespace {
 
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
+constexpr std::int64_t kMostDeviceMib = std::int64_t{1} << 24;
 constexpr std::int64_t kMostRepeats = 10'000;
 
 }  // namespace
@@ -25,6 +27,13 @@ void ModelOptions::declare(CLI::App& verb) {
   add_choice(verb, "--dtype", dtype, {"auto", "float32", "bfloat16"},
              "Arithmetic of weights that are not quantized (auto: float32, but bfloat16 beside "
              "quantized weights)");
+  offer(
+      add_text(verb, "--device", device, "DEVICE",
+               "Where the model runs: cpu, cuda (the first NVIDIA GPU), cuda:N, or auto (a GPU if "
+               "there is one)"),
+      {"cpu", "cuda", "auto"});
+  add_count(verb, "--device-memory", device_mib, 0, kMostDeviceMib,
+            "Most memory to take of a GPU, in MiB (0: all)");
   verb.add_flag("--simulate", simulate,
                 "Run quantized weights in float arithmetic on the same grid, not in the integer "
                 "kernels");
@@ -35,7 +44,16 @@ LoadOptions ModelOptions::load_options() const {
   if (dtype == "bfloat16") options.compute = kernels::DenseType::kBF16;
   if (dtype == "float32") options.compute = kernels::DenseType::kF32;
   options.execution = simulate ? Execution::kSimulated : Execution::kInteger;
+  options.device = parse_device(device);
+  if (options.device.is_cuda()) set_device_memory_limit(options.device, device_mib << 20);
   return options;
+}
+
+std::vector<std::string> ModelOptions::arguments() const {
+  std::vector<std::string> result = {
+      "--dtype", dtype, "--device", device, "--device-memory", std::to_string(device_mib)};
+  if (simulate) result.emplace_back("--simulate");
+  return result;
 }
 
 void SpeedOptions::declare(CLI::App& verb) {

@@ -14,12 +14,16 @@ class App;
 
 namespace aquatint::cli {
 
-// How models are loaded: --dtype and --simulate.
+// How and where models run: --device, --device-memory, --dtype and --simulate.
 struct ModelOptions {
-  std::string dtype = "auto";
+  std::string dtype = "auto", device = "cpu";
   bool simulate = false;
+  std::int64_t device_mib = 0;
   void declare(CLI::App& verb);
+  // Error kDevice when the device cannot be used.
   LoadOptions load_options() const;
+  // The options as another process of this program takes them.
+  std::vector<std::string> arguments() const;
 };
 
 // What is timed: --prompt-tokens, --generated-tokens and --repeats.

@@ -41,8 +41,6 @@ json measure_speed(const std::string& model, const Options& options, const Bench
                                         model,
                                         "--json",
                                         "-",
-                                        "--dtype",
-                                        options.loading.dtype,
                                         "--prompt-tokens",
                                         std::to_string(bench.prompt_tokens),
                                         "--generated-tokens",
@@ -52,7 +50,8 @@ json measure_speed(const std::string& model, const Options& options, const Bench
                                         "--threads",
                                         std::to_string(num_threads()),
                                         "--quiet"};
-  if (options.loading.simulate) arguments.emplace_back("--simulate");
+  const std::vector<std::string> loading = options.loading.arguments();
+  arguments.insert(arguments.end(), loading.begin(), loading.end());
   return json::parse(run_process(self_path(), arguments));
 }
 

@@ -1,6 +1,6 @@
 // What kernels that make whole rows of activations share: a block holds one row in shared memory,
-// whatever made it, and writes it in one of the forms of RowSink. The int8 form has the formula, and
-// for the same float values the bits, of quantize_rows_int8.
+// whatever made it, and writes it in one of the forms of RowSink. The int8 form has the formula,
+// and for the same float values the bits, of quantize_rows_int8.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,7 +20,9 @@ struct Fault {
   int tag = 0;
 };
 
-inline Fault fault_of(const CudaLaunch& launch) { return {launch.fault, launch.tag}; }
+inline Fault fault_of(const CudaLaunch& launch) {
+  return {launch.fault, launch.tag};
+}
 
 __device__ inline void report(const Fault& fault) {
   if (fault.tag > 0) atomicCAS(fault.word, 0, fault.tag);

@@ -8,10 +8,10 @@ namespace aquatint::kernels {
 
 // Exactly one of f32, bf16 and int8 is set.
 struct RowSink {
-  float* f32 = nullptr;     // [rows, columns]
-  uint16_t* bf16 = nullptr;  // [rows, columns], rounded to nearest even
-  int8_t* int8 = nullptr;    // [rows, group_size * groups], 0 past columns
-  float* scales = nullptr;   // [rows], with int8
+  float* f32 = nullptr;           // [rows, columns]
+  uint16_t* bf16 = nullptr;       // [rows, columns], rounded to nearest even
+  int8_t* int8 = nullptr;         // [rows, group_size * groups], 0 past columns
+  float* scales = nullptr;        // [rows], with int8
   int32_t* group_sums = nullptr;  // [rows, groups], with int8
   int64_t group_size = 0, groups = 0;
 };

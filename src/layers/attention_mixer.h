@@ -23,16 +23,18 @@ struct AttentionWeights {
 
 class AttentionMixer : public Mixer {
  public:
-  AttentionMixer(AttentionConfig config, AttentionWeights weights)
-      : config_(std::move(config)), weights_(std::move(weights)) {}
+  AttentionMixer(AttentionConfig config, AttentionWeights weights, Stream& stream);
   void forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
                float* y) const override;
   std::unique_ptr<BlockState> new_state() const override;
+  bool steps_are_alike() const override { return false; }
   std::size_t nbytes() const override;
 
  private:
   AttentionConfig config_;
   AttentionWeights weights_;
+  Stream* stream_;
+  Tensor inv_freq_;  // config_.inv_freq on the device
 };
 
 }  // namespace aquatint

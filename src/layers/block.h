@@ -21,6 +21,8 @@ class Block {
   virtual void forward(ForwardContext& context, std::span<const Segment> segments,
                        std::int64_t rows, float* hidden) const = 0;
   virtual std::unique_ptr<BlockState> new_state() const = 0;
+  // Whether a step of one token is the same work, on the same memory, at every position.
+  virtual bool steps_are_alike() const = 0;
   virtual std::size_t nbytes() const = 0;
 };
 
@@ -28,8 +30,8 @@ class Block {
 class InputLayer {
  public:
   virtual ~InputLayer() = default;
-  // positions: index of each token in its sequence; hidden: [rows, hidden size].
-  virtual void forward(const std::int32_t* ids, const std::int32_t* positions, std::int64_t rows,
+  // hidden: [rows, hidden size]. All on the context's device.
+  virtual void forward(ForwardContext& context, const std::int32_t* ids, std::int64_t rows,
                        float* hidden) const = 0;
   virtual std::size_t nbytes() const = 0;
 };
@@ -39,7 +41,8 @@ class OutputLayer {
  public:
   virtual ~OutputLayer() = default;
   // The final normalization: normed [rows, hidden size].
-  virtual void normalize(const float* hidden, std::int64_t rows, float* normed) const = 0;
+  virtual void normalize(ForwardContext& context, const float* hidden, std::int64_t rows,
+                         float* normed) const = 0;
   // normed: what normalize() made. logits: [rows, vocab].
   virtual void logits(ForwardContext& context, const float* normed, std::int64_t rows,
                       float* logits) const = 0;
@@ -59,6 +62,7 @@ class PreNormBlock : public Block {
   void forward(ForwardContext& context, std::span<const Segment> segments, std::int64_t rows,
                float* hidden) const override;
   std::unique_ptr<BlockState> new_state() const override { return mixer_->new_state(); }
+  bool steps_are_alike() const override { return mixer_->steps_are_alike(); }
   std::size_t nbytes() const override;
 
  private:
@@ -71,8 +75,8 @@ class PreNormBlock : public Block {
 // Rows of a table, as stored (any float type, possibly memory-mapped) or quantized per row.
 class TokenEmbedding : public InputLayer {
  public:
-  explicit TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table) : table_(std::move(table)) {}
-  void forward(const std::int32_t* ids, const std::int32_t* positions, std::int64_t rows,
+  TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stream& stream);
+  void forward(ForwardContext& context, const std::int32_t* ids, std::int64_t rows,
                float* hidden) const override;
   std::size_t nbytes() const override;
 
@@ -84,7 +88,8 @@ class TokenEmbedding : public InputLayer {
 class NormedHead : public OutputLayer {
  public:
   NormedHead(RmsNorm norm, Linear head) : norm_(std::move(norm)), head_(std::move(head)) {}
-  void normalize(const float* hidden, std::int64_t rows, float* normed) const override;
+  void normalize(ForwardContext& context, const float* hidden, std::int64_t rows,
+                 float* normed) const override;
   void logits(ForwardContext& context, const float* normed, std::int64_t rows,
               float* logits) const override;
   std::size_t nbytes() const override { return head_.nbytes() + norm_.weight.nbytes(); }

@@ -26,13 +26,11 @@ struct ForwardContext {
   Workspace& workspace;
   TapSink* taps = nullptr;
 
+  // The device that runs this pass, where the workspace is.
+  Stream& stream() const { return workspace.stream(); }
   // Reports values to the sink if it wants them; `suffix` is appended to the name only then.
   void tap(const std::string& name, const char* suffix, const float* values, std::int64_t rows,
-           std::int64_t columns) const {
-    if (taps == nullptr) return;
-    const std::string full = name + suffix;
-    if (taps->wants(full)) taps->record(full, values, rows, columns);
-  }
+           std::int64_t columns) const;
 };
 
 }  // namespace aquatint

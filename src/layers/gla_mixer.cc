@@ -5,7 +5,6 @@
 
 #include "kernels/conv1d_causal/conv1d_causal.h"
 #include "kernels/gated_norm/gated_norm.h"
-#include "kernels/gla/gla.h"
 
 namespace aquatint {
 namespace {
@@ -28,7 +27,7 @@ std::unique_ptr<BlockState> GlaMixer::new_state() const {
     layout.emplace_back("conv_k", Shape{c.conv_size - 1, c.kv_heads * c.dk});
     layout.emplace_back("conv_v", Shape{c.conv_size - 1, c.kv_heads * c.dv});
   }
-  return std::make_unique<FixedState>(std::move(layout));
+  return std::make_unique<FixedState>(std::move(layout), *stream_);
 }
 
 std::size_t GlaMixer::nbytes() const {
@@ -51,9 +50,9 @@ float* GlaMixer::convolve(ForwardContext& context, const float* x, std::int64_t 
     sequences.push_back({s.first_row, s.tokens, fixed_state(s).values(state_index)});
   }
   float* y = context.workspace.take<float>(rows * channels);
-  kernels::conv1d_causal(x, channels, config_.conv_size, weight.data<float>(), nullptr,
-                         /*silu=*/true, sequences.data(),
-                         static_cast<std::int64_t>(sequences.size()), y);
+  kernels::conv1d_causal(
+      context.stream(), x, channels, config_.conv_size, weight.data<float>(), nullptr,
+      /*silu=*/true, sequences.data(), static_cast<std::int64_t>(sequences.size()), y);
   return y;
 }
 
@@ -79,7 +78,7 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
   w.gk0.forward(context, x, low_rank);
   LinearInput gate_input = LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
   w.gk1.forward(context, gate_input, p.decay);
-  kernels::gla_log_decay(p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
+  kernels::gla_log_decay(context.stream(), p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
                          c.clamp_min.has_value(), c.clamp_min.value_or(0.0f));
 
   if (c.conv_size > 0) {
@@ -88,8 +87,8 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
     p.v = convolve(context, p.v, rows, w.v_conv, segments, kConvV);
   }
   if (c.feature_map != kernels::Activation::kIdentity) {
-    kernels::activate(c.feature_map, p.q, rows * q_columns);
-    kernels::activate(c.feature_map, p.k, rows * k_columns);
+    kernels::activate(context.stream(), c.feature_map, p.q, rows * q_columns);
+    kernels::activate(context.stream(), c.feature_map, p.k, rows * k_columns);
   }
   context.tap(w.module, ".q", p.q, rows, q_columns);
   context.tap(w.module, ".k", p.k, rows, k_columns);
@@ -110,10 +109,11 @@ void GlaMixer::gate_and_norm(ForwardContext& context, LinearInput& x, float* o) 
     context.tap(weights_.module, ".gate", gate, rows, columns);
   }
   const bool fused = c.gate_activation == kernels::Activation::kSilu;
-  kernels::gated_rms_norm(o, fused ? gate : nullptr, norm_weight, rows, c.heads, c.dv,
+  Stream& stream = context.stream();
+  kernels::gated_rms_norm(stream, o, fused ? gate : nullptr, norm_weight, rows, c.heads, c.dv,
                           weights_.head_norm.eps, o);
   if (gate != nullptr && !fused) {
-    kernels::gated_activation(c.gate_activation, gate, o, rows * columns, o);
+    kernels::gated_activation(stream, c.gate_activation, gate, o, rows * columns, o);
   }
 }
 
@@ -130,13 +130,13 @@ void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const 
   const kernels::GlaShape shape{c.heads, c.kv_heads, c.dk, c.dv,
                                 1.0f / std::sqrt(static_cast<float>(c.dk))};
   float* o = context.workspace.take<float>(rows * columns);
-  kernels::gla_forward(shape, sequences.data(), static_cast<std::int64_t>(sequences.size()), p.q,
-                       p.k, p.v, p.decay, o);
+  kernels::gla_forward(context.stream(), c.arithmetic, shape, sequences.data(),
+                       static_cast<std::int64_t>(sequences.size()), p.q, p.k, p.v, p.decay, o);
   context.tap(weights_.module, ".o", o, rows, columns);
 
   gate_and_norm(context, x, o);
   LinearInput output = LinearInput::values(context, o, rows, columns);
-  weights_.o.forward(context, output, y);
+  weights_.o.forward_add(context, output, y);
 }
 
 }  // namespace aquatint

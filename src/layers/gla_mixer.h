@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kernels/activation/activation.h"
+#include "kernels/gla/gla.h"
 #include "layers/linear.h"
 #include "layers/mixer.h"
 
@@ -22,6 +23,8 @@ struct GlaConfig {
   bool output_gate = true;
   kernels::Activation gate_activation = kernels::Activation::kSilu;
   std::int64_t conv_size = 0;  // taps of the short convolutions; 0: none
+  // Of the recurrence's products on a GPU; state and decays are float32 in any case.
+  kernels::GlaArithmetic arithmetic = kernels::GlaArithmetic::kFloat32;
   static constexpr float kGateNormalizer = 16.0f;
   static constexpr std::int64_t kGateRank = 16;
 };
@@ -35,11 +38,12 @@ struct GlaWeights {
 
 class GlaMixer : public Mixer {
  public:
-  GlaMixer(const GlaConfig& config, GlaWeights weights)
-      : config_(config), weights_(std::move(weights)) {}
+  GlaMixer(const GlaConfig& config, GlaWeights weights, Stream& stream)
+      : config_(config), weights_(std::move(weights)), stream_(&stream) {}
   void forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
                float* y) const override;
   std::unique_ptr<BlockState> new_state() const override;
+  bool steps_are_alike() const override { return true; }
   std::size_t nbytes() const override;
 
  private:
@@ -54,6 +58,7 @@ class GlaMixer : public Mixer {
 
   GlaConfig config_;
   GlaWeights weights_;
+  Stream* stream_;
 };
 
 }  // namespace aquatint

@@ -2,17 +2,19 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/residual_add/residual_add.h"
 
 namespace aquatint {
 
 Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
     : module_(weights.module), activations_(weights.activations) {
-  if (weights.bias.defined()) bias_ = weights.bias.to_f32();
+  Stream& stream = options.stream();
+  if (weights.bias.defined()) bias_ = weights.bias.to_f32().on(stream);
   if (const auto* dense = std::get_if<Tensor>(&weights.weight)) {
     outputs_ = dense->dim(0);
     columns_ = dense->dim(1);
-    dense_ =
-        kernels::DenseWeights::pack(*dense, options.compute.value_or(kernels::DenseType::kF32));
+    dense_ = kernels::DenseWeights::pack(stream, *dense,
+                                         options.compute.value_or(kernels::DenseType::kF32));
     return;
   }
   const auto& matrix = std::get<QuantizedMatrix>(weights.weight);
@@ -21,6 +23,9 @@ Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
   if (options.execution == Execution::kSimulated) {
     simulated_ = true;
     dense_ = kernels::DenseWeights::pack(dequantize(matrix), kernels::DenseType::kF32);
+  } else if (stream.is_cuda()) {
+    gpu_ = pack_gpu_weights(matrix);
+    for (Tensor* tensor : {&gpu_->data, &gpu_->scales, &gpu_->zeros}) *tensor = tensor->on(stream);
   } else {
     packed_ = pack_weights(matrix);
   }
@@ -28,16 +33,49 @@ Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
 
 std::size_t Linear::nbytes() const {
   return (dense_ ? dense_->nbytes() : 0) + (packed_ ? packed_->nbytes() : 0) +
-         (bias_.defined() ? bias_.nbytes() : 0);
+         (gpu_ ? gpu_->nbytes() : 0) + (bias_.defined() ? bias_.nbytes() : 0);
 }
 
 void Linear::forward(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const {
-  AQUATINT_ASSERT(x.columns() == columns_);
   const std::int64_t rows = x.rows();
   if (context.taps != nullptr) context.tap(module_, ".input", x.f32(), rows, columns_);
+  multiply(context, x, y, ldy, false);
+  if (context.taps != nullptr && ldy == outputs_) {
+    context.tap(module_, ".output", y, rows, outputs_);
+  }
+}
+
+void Linear::forward_add(ForwardContext& context, LinearInput& x, float* y) const {
+  const std::int64_t rows = x.rows();
+  if (context.taps == nullptr && can_accumulate(context, rows)) {
+    multiply(context, x, y, outputs_, true);
+    return;
+  }
+  float* product = context.workspace.take<float>(rows * outputs_);
+  forward(context, x, product);
+  kernels::residual_add(context.stream(), y, product, rows * outputs_);
+}
+
+// Library products on a GPU add as they write; so does what follows the int8 ones.
+bool Linear::can_accumulate(const ForwardContext& context, std::int64_t rows) const {
+  if (!context.stream().is_cuda()) return false;
+  if (!gpu_) return true;
+  if (rows <= kernels::kGpuFewRows) return false;
+  return activations_ == ActivationScheme::kInt8Dynamic ? takes_library_int8() : gpu_->groups > 1;
+}
+
+void Linear::multiply(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
+                      bool accumulate) const {
+  AQUATINT_ASSERT(x.columns() == columns_);
+  const std::int64_t rows = x.rows();
   const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  Stream& stream = context.stream();
   if (simulated_) {
     forward_simulated(context, x, y, ldy);
+  } else if (gpu_ && activations_ == ActivationScheme::kInt8Dynamic) {
+    multiply_gpu_a8(context, x, y, ldy, accumulate);
+  } else if (gpu_) {
+    multiply_gpu_a16(context, x, y, ldy, accumulate);
   } else if (packed_ && activations_ == ActivationScheme::kInt8Dynamic) {
     const auto rows_int8 = x.int8(packed_->group_size, packed_->groups, module_);
     kernels::quant_matmul_a8(rows_int8, rows, *packed_, bias, y, ldy);
@@ -45,13 +83,59 @@ void Linear::forward(ForwardContext& context, LinearInput& x, float* y, std::int
     const auto rows_bf16 = x.bf16(packed_->group_size, packed_->groups, module_);
     kernels::quant_matmul_a16(rows_bf16, rows, *packed_, bias, y, ldy);
   } else if (dense_->type() == kernels::DenseType::kBF16) {
-    kernels::matmul_bf16(x.plain_bf16(module_), rows, *dense_, bias, y, ldy);
+    kernels::matmul_bf16(stream, x.plain_bf16(module_), rows, *dense_, bias, y, ldy, accumulate);
   } else {
-    kernels::matmul_f32(x.f32(), rows, *dense_, bias, y, ldy);
+    kernels::matmul_f32(stream, x.f32(), rows, *dense_, bias, y, ldy, accumulate);
   }
-  if (context.taps != nullptr && ldy == outputs_) {
-    context.tap(module_, ".output", y, rows, outputs_);
+}
+
+// Whether the weights are what the library's int8 products take: one scale per row.
+bool Linear::takes_library_int8() const {
+  return gpu_->bits == 8 && gpu_->groups == 1;
+}
+
+void Linear::multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
+                             bool accumulate) const {
+  const GpuWeights& w = *gpu_;
+  const std::int64_t rows = x.rows();
+  const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  const kernels::Int8Rows x8 = x.int8(w.group_size, w.groups, module_);
+  if (rows <= kernels::kGpuFewRows || !takes_library_int8()) {
+    AQUATINT_ASSERT(!accumulate);
+    kernels::quant_matmul_a8(context.stream(), x8, rows, w, bias, y, ldy);
+    return;
   }
+  const Workspace::Scope scope(context.workspace);
+  auto* sums = context.workspace.take<std::int32_t>(rows * w.padded_outputs());
+  kernels::matmul_int8_gpu(context.stream(),
+                           {x8.values, rows, w.padded_columns, w.data.data<std::int8_t>(),
+                            w.padded_outputs(), w.padded_columns, w.padded_columns},
+                           sums);
+  kernels::int8_epilogue(context.stream(), sums, w.padded_outputs(), x8, rows, w, bias, accumulate,
+                         y, ldy);
+}
+
+// With many rows the library's bfloat16 product is worth expanding the weights for.
+void Linear::multiply_gpu_a16(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
+                              bool accumulate) const {
+  const GpuWeights& w = *gpu_;
+  const std::int64_t rows = x.rows();
+  const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  const std::uint16_t* x16 = x.plain_bf16(module_);
+  Stream& stream = context.stream();
+  if (rows <= kernels::kGpuFewRows) {
+    AQUATINT_ASSERT(!accumulate);
+    kernels::quant_matmul_a16(stream, x16, columns_, rows, w, bias, y, ldy);
+    return;
+  }
+  const Workspace::Scope scope(context.workspace);
+  const std::int64_t ldw = w.padded_columns;
+  auto* w16 = context.workspace.take<std::uint16_t>(outputs_ * ldw);
+  kernels::dequantize_bf16(stream, w, w16, ldw);
+  const bool scaled = w.groups > 1;  // else the integers, whose products get scale and bias
+  kernels::matmul_bf16_gpu(stream, {x16, rows, columns_, w16, outputs_, ldw, columns_},
+                           scaled ? bias : nullptr, y, ldy, accumulate);
+  if (!scaled) kernels::scale_outputs(stream, w, rows, bias, y, ldy);
 }
 
 // The activations are put on the grid the integer kernels use (int8 per token, or bfloat16), then

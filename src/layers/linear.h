@@ -10,6 +10,7 @@
 
 #include "kernels/matmul/matmul.h"
 #include "layers/linear_input.h"
+#include "packing/gpu_weights.h"
 #include "packing/packed_weights.h"
 #include "packing/quantized_matrix.h"
 
@@ -23,6 +24,9 @@ struct LoadOptions {
   // bfloat16 beside quantized ones, where it costs no more error than they do and half the memory.
   std::optional<kernels::DenseType> compute;
   Execution execution = Execution::kInteger;  // of weights that are quantized
+  Device device;                              // that holds and multiplies them
+
+  Stream& stream() const { return Stream::of(device); }
 };
 
 // A projection as a checkpoint (or a rounding) provides it.
@@ -43,6 +47,9 @@ class Linear {
   void forward(ForwardContext& context, LinearInput& x, float* y) const {
     forward(context, x, y, outputs_);
   }
+  // Adds the product to y [rows, outputs]: the residual connection. Forms of x that y is an input
+  // of (a normalization of it) are made before y changes.
+  void forward_add(ForwardContext& context, LinearInput& x, float* y) const;
 
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
@@ -51,16 +58,25 @@ class Linear {
   std::size_t nbytes() const;
 
  private:
+  void multiply(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
+                bool accumulate) const;
   void forward_simulated(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
+  bool takes_library_int8() const;
+  bool can_accumulate(const ForwardContext& context, std::int64_t rows) const;
+  void multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
+                       bool accumulate) const;
+  void multiply_gpu_a16(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
+                        bool accumulate) const;
 
   std::string module_;
   std::int64_t outputs_ = 0, columns_ = 0;
-  // Exactly one of the two holds the weights; dense_ also serves simulated execution.
+  // Exactly one of these holds the weights; dense_ also serves simulated execution.
   std::optional<kernels::DenseWeights> dense_;
   std::optional<PackedWeights> packed_;
+  std::optional<GpuWeights> gpu_;
   bool simulated_ = false;
   ActivationScheme activations_ = ActivationScheme::kFloat;
-  Tensor bias_;  // float32 or undefined
+  Tensor bias_;  // float32, where the weights are; or undefined
 };
 
 }  // namespace aquatint

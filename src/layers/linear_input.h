@@ -59,7 +59,7 @@ class LinearInput {
   LinearInput(ForwardContext& context, Source source, std::int64_t rows, std::int64_t columns)
       : context_(&context), source_(source), rows_(rows), columns_(columns) {}
   bool make_int8(std::int64_t group_size, std::int64_t groups, std::int8_t* values, float* scales,
-                 std::int32_t* sums);
+                 std::int32_t* sums, int tag);
 
   ForwardContext* context_;
   Source source_;

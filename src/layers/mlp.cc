@@ -9,7 +9,7 @@ void GatedMlp::forward(ForwardContext& context, LinearInput& x, float* y) const 
   gate.forward(context, x, g);
   up.forward(context, x, u);
   LinearInput product = LinearInput::gated(context, activation, g, u, rows, inner);
-  down.forward(context, product, y);
+  down.forward_add(context, product, y);
 }
 
 }  // namespace aquatint

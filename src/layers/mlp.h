@@ -9,7 +9,7 @@ struct GatedMlp {
   Linear gate, up, down;
   kernels::Activation activation = kernels::Activation::kSilu;
 
-  // y: [rows, hidden], overwritten.
+  // y: [rows, hidden], added to.
   void forward(ForwardContext& context, LinearInput& x, float* y) const;
   std::size_t nbytes() const { return gate.nbytes() + up.nbytes() + down.nbytes(); }
 };

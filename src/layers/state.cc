@@ -1,7 +1,6 @@
 #include "layers/state.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace aquatint {
 namespace {
@@ -18,10 +17,12 @@ std::size_t BlockState::nbytes() const {
   return total;
 }
 
-FixedState::FixedState(std::vector<std::pair<std::string, Shape>> layout) {
+FixedState::FixedState(std::vector<std::pair<std::string, Shape>> layout, Stream& stream)
+    : stream_(&stream) {
   for (auto& [name, shape] : layout) {
-    tensors_.emplace_back(std::move(name), Tensor::zeros(shape, DType::kF32));
+    tensors_.emplace_back(std::move(name), Tensor::empty(shape, DType::kF32, stream.device()));
   }
+  FixedState::reset();
 }
 
 std::unique_ptr<BlockState> FixedState::clone() const {
@@ -31,7 +32,7 @@ std::unique_ptr<BlockState> FixedState::clone() const {
 }
 
 void FixedState::reset() {
-  for (auto& [name, tensor] : tensors_) std::memset(tensor.mutable_bytes(), 0, tensor.nbytes());
+  for (auto& [name, tensor] : tensors_) stream_->zero(tensor.mutable_bytes(), tensor.nbytes());
 }
 
 void FixedState::assign(const std::vector<std::pair<std::string, Tensor>>& tensors) {
@@ -43,12 +44,12 @@ void FixedState::assign(const std::vector<std::pair<std::string, Tensor>>& tenso
       raise_mismatch(fmt::format("'{}' {} where '{}' {} is expected", other_name,
                                  other.shape().str(), name, mine.shape().str()));
     }
-    std::memcpy(mine.mutable_bytes(), other.bytes(), mine.nbytes());
+    stream_->copy(mine.mutable_bytes(), other.bytes(), mine.nbytes());
   }
 }
 
 std::unique_ptr<BlockState> KvCache::clone() const {
-  auto copy = std::make_unique<KvCache>(columns_);
+  auto copy = std::make_unique<KvCache>(columns_, *stream_);
   if (length_ > 0) copy->append(keys(), values(), length_);
   return copy;
 }
@@ -83,18 +84,18 @@ void KvCache::append(const float* keys, const float* values, std::int64_t n) {
   if (length_ + n > capacity) {
     const std::int64_t grown = std::max<std::int64_t>({length_ + n, 2 * capacity, 64});
     for (Tensor* cache : {&keys_, &values_}) {
-      const Tensor larger = Tensor::empty({grown, columns_}, DType::kF32);
+      const Tensor larger = Tensor::empty({grown, columns_}, DType::kF32, stream_->device());
       if (length_ > 0) {
-        std::memcpy(larger.mutable_bytes(), cache->bytes(),
-                    static_cast<std::size_t>(length_) * row_bytes);
+        stream_->copy(larger.mutable_bytes(), cache->bytes(),
+                      static_cast<std::size_t>(length_) * row_bytes);
       }
       *cache = larger;
     }
   }
   const auto offset = static_cast<std::size_t>(length_) * row_bytes;
   const auto size = static_cast<std::size_t>(n) * row_bytes;
-  std::memcpy(keys_.mutable_bytes() + offset, keys, size);
-  std::memcpy(values_.mutable_bytes() + offset, values, size);
+  stream_->copy(keys_.mutable_bytes() + offset, keys, size);
+  stream_->copy(values_.mutable_bytes() + offset, values, size);
   length_ += n;
 }
 

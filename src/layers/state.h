@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "device/stream.h"
 #include "tensor/tensor.h"
 
 namespace aquatint {
@@ -19,7 +20,7 @@ class BlockState {
   // Back to the state before the first token.
   virtual void reset() = 0;
   // The tensors that make up the state, by name; enough to save it and, through assign, to restore
-  // it. They share memory with the state: clone them to keep the values.
+  // it. They share memory with the state, maybe a GPU's: clone them to keep the values.
   virtual std::vector<std::pair<std::string, Tensor>> tensors() const = 0;
   // Takes the values of tensors() of another state of the same block. Error kCorrupt on a mismatch.
   virtual void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) = 0;
@@ -38,7 +39,7 @@ struct Segment {
 // windows).
 class FixedState : public BlockState {
  public:
-  explicit FixedState(std::vector<std::pair<std::string, Shape>> layout);
+  FixedState(std::vector<std::pair<std::string, Shape>> layout, Stream& stream);
   std::unique_ptr<BlockState> clone() const override;
   void reset() override;
   std::vector<std::pair<std::string, Tensor>> tensors() const override { return tensors_; }
@@ -47,6 +48,7 @@ class FixedState : public BlockState {
   float* values(std::size_t i) { return tensors_[i].second.mutable_data<float>(); }
 
  private:
+  Stream* stream_;
   std::vector<std::pair<std::string, Tensor>> tensors_;
 };
 
@@ -54,7 +56,7 @@ class FixedState : public BlockState {
 // doubling.
 class KvCache : public BlockState {
  public:
-  explicit KvCache(std::int64_t columns) : columns_(columns) {}
+  KvCache(std::int64_t columns, Stream& stream) : stream_(&stream), columns_(columns) {}
   std::unique_ptr<BlockState> clone() const override;
   void reset() override { length_ = 0; }
   std::vector<std::pair<std::string, Tensor>> tensors() const override;
@@ -67,6 +69,7 @@ class KvCache : public BlockState {
   const float* values() const { return values_.data<float>(); }
 
  private:
+  Stream* stream_;
   std::int64_t columns_, length_ = 0;
   Tensor keys_, values_;  // [capacity, columns]
 };

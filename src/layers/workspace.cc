@@ -16,7 +16,8 @@ std::byte* Workspace::take_bytes(std::size_t n) {
   }
   if (block_ == blocks_.size()) {
     const std::size_t size = std::max(n, std::max(kMinBlock, reserved_bytes()));
-    blocks_.push_back(Tensor::empty({static_cast<std::int64_t>(size)}, DType::kU8));
+    blocks_.push_back(
+        Tensor::empty({static_cast<std::int64_t>(size)}, DType::kU8, stream_->device()));
     used_ = 0;
   }
   std::byte* address = blocks_[block_].mutable_bytes() + used_;

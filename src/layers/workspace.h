@@ -1,18 +1,21 @@
-// Scratch memory of a forward pass: a stack of blocks that is reused from one pass to the next, so
-// that running a model allocates nothing after the first steps. Not thread-safe; one per thread of
-// control.
+// Scratch memory of a forward pass, on the device that runs it: a stack of blocks that is reused
+// from one pass to the next, so that running a model allocates nothing after the first steps. Not
+// thread-safe; one per thread of control.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "device/stream.h"
 #include "tensor/tensor.h"
 
 namespace aquatint {
 
 class Workspace {
  public:
+  explicit Workspace(Stream& stream = Stream::cpu()) : stream_(&stream) {}
+  Stream& stream() const { return *stream_; }
   // Uninitialized memory for n values, aligned to 64 bytes, valid until the enclosing Scope ends.
   template <typename T>
   T* take(std::int64_t n) {
@@ -40,6 +43,7 @@ class Workspace {
 
  private:
   std::byte* take_bytes(std::size_t n);
+  Stream* stream_;
   std::vector<Tensor> blocks_;
   std::size_t block_ = 0;  // index of the block in use
   std::size_t used_ = 0;   // bytes taken of it

@@ -67,7 +67,8 @@ class Gla : public Architecture {
   void declare_mlp(const std::string& prefix, int block);
   std::unique_ptr<Mixer> load_mixer(const std::string& prefix, std::int64_t index,
                                     const WeightSource& source, const LoadOptions& options) const;
-  RmsNorm load_norm(const WeightSource& source, const std::string& tensor_name) const;
+  RmsNorm load_norm(const WeightSource& source, const LoadOptions& options,
+                    const std::string& tensor_name) const;
 
   GlaConfig mixer_;
   std::map<std::int64_t, HybridAttention> hybrid_;  // by block
@@ -285,17 +286,19 @@ std::int64_t Gla::state_bytes(std::int64_t tokens) const {
   return values * static_cast<std::int64_t>(sizeof(float));
 }
 
-RmsNorm Gla::load_norm(const WeightSource& source, const std::string& tensor_name) const {
-  return {source.tensor(tensor_name).to_f32(), norm_eps_};
+RmsNorm Gla::load_norm(const WeightSource& source, const LoadOptions& options,
+                       const std::string& tensor_name) const {
+  return {source.tensor(tensor_name).to_f32().on(options.stream()), norm_eps_};
 }
 
-std::unique_ptr<InputLayer> Gla::load_input(const WeightSource& source, const LoadOptions&) const {
-  return std::make_unique<TokenEmbedding>(source.embedding("model.embeddings"));
+std::unique_ptr<InputLayer> Gla::load_input(const WeightSource& source,
+                                            const LoadOptions& options) const {
+  return std::make_unique<TokenEmbedding>(source.embedding("model.embeddings"), options.stream());
 }
 
 std::unique_ptr<OutputLayer> Gla::load_output(const WeightSource& source,
                                               const LoadOptions& options) const {
-  return std::make_unique<NormedHead>(load_norm(source, "model.norm.weight"),
+  return std::make_unique<NormedHead>(load_norm(source, options, "model.norm.weight"),
                                       Linear(source.linear("lm_head"), options));
 }
 
@@ -308,8 +311,10 @@ std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t i
   const auto hybrid = hybrid_.find(index);
   if (hybrid != hybrid_.end()) {
     return std::make_unique<AttentionMixer>(
-        hybrid->second.attention, AttentionWeights{prefix, linear("q_proj"), linear("k_proj"),
-                                                   linear("v_proj"), linear("o_proj")});
+        hybrid->second.attention,
+        AttentionWeights{prefix, linear("q_proj"), linear("k_proj"), linear("v_proj"),
+                         linear("o_proj")},
+        options.stream());
   }
   GlaWeights w;
   w.module = prefix;
@@ -323,7 +328,7 @@ std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t i
   if (mixer_.conv_size > 0) {
     const auto conv = [&](const char* conv_name) {
       const Tensor t = source.tensor(prefix + "." + conv_name + ".weight").to_f32();
-      return t.reshape({t.dim(0), t.dim(2)});
+      return t.reshape({t.dim(0), t.dim(2)}).on(options.stream());
     };
     w.q_conv = conv("q_conv1d");
     w.k_conv = conv("k_conv1d");
@@ -331,9 +336,13 @@ std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t i
   }
   w.head_norm.eps = norm_eps_;
   if (head_norm_affine_) {
-    w.head_norm.weight = source.tensor(prefix + "." + head_norm_name_ + ".weight").to_f32();
+    w.head_norm = load_norm(source, options, prefix + "." + head_norm_name_ + ".weight");
   }
-  return std::make_unique<GlaMixer>(mixer_, std::move(w));
+  GlaConfig mixer = mixer_;
+  if (options.compute == kernels::DenseType::kBF16) {
+    mixer.arithmetic = kernels::GlaArithmetic::kBFloat16;
+  }
+  return std::make_unique<GlaMixer>(mixer, std::move(w), options.stream());
 }
 
 std::unique_ptr<Block> Gla::load_block(std::int64_t index, const WeightSource& source,
@@ -344,10 +353,10 @@ std::unique_ptr<Block> Gla::load_block(std::int64_t index, const WeightSource& s
   mlp.gate = Linear(source.linear(prefix + ".mlp.gate_proj"), options);
   mlp.up = Linear(source.linear(prefix + ".mlp.up_proj"), options);
   mlp.down = Linear(source.linear(prefix + ".mlp.down_proj"), options);
-  return std::make_unique<PreNormBlock>(prefix, load_norm(source, prefix + ".attn_norm.weight"),
-                                        load_mixer(prefix + ".attn", index, source, options),
-                                        load_norm(source, prefix + ".mlp_norm.weight"),
-                                        std::move(mlp));
+  return std::make_unique<PreNormBlock>(
+      prefix, load_norm(source, options, prefix + ".attn_norm.weight"),
+      load_mixer(prefix + ".attn", index, source, options),
+      load_norm(source, options, prefix + ".mlp_norm.weight"), std::move(mlp));
 }
 
 }  // namespace

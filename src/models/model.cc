@@ -1,17 +1,49 @@
 #include "models/model.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "device/device_memory.h"
 
 namespace aquatint {
 namespace {
 
 // Rows of logits made at a time, so that their memory does not grow with the step.
 constexpr std::int64_t kLogitRows = 128;
+// Captured steps kept: one for each set of sequences that is being decoded.
+constexpr std::size_t kDecodeGraphs = 8;
+
+// Bytes the weights will take: what is quantized about as in the files, the rest in `compute`.
+std::int64_t expected_weight_bytes(const Checkpoint& checkpoint, kernels::DenseType compute) {
+  const std::int64_t element = compute == kernels::DenseType::kBF16 ? 2 : 4;
+  std::int64_t total = 0;
+  for (const TensorSpec& spec : checkpoint.architecture().tensors()) {
+    total += checkpoint.scheme(spec) || !is_linear(spec.role) ? checkpoint.stored_bytes(spec)
+                                                              : spec.shape.numel() * element;
+  }
+  return total;
+}
+
+void check_device_memory(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (!options.device.is_cuda()) return;
+  const std::int64_t needed = expected_weight_bytes(checkpoint, *options.compute);
+  const DeviceMemory memory = device_memory(options.device);
+  std::int64_t free = memory.free_bytes + memory.cached_bytes;
+  if (memory.limit_bytes > 0) free = std::min(free, memory.limit_bytes - memory.used_bytes);
+  if (needed <= free) return;
+  raise(ErrorKind::kOutOfMemory, "'{}': its weights need {} on '{}', of whose {} {} are free",
+        checkpoint.folder().string(), format_bytes(needed), options.device.str(),
+        format_bytes(memory.total_bytes), format_bytes(free));
+}
 
 }  // namespace
+
+std::uint64_t SequenceState::next_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
 
 std::int64_t SequenceState::nbytes() const {
   std::size_t total = 0;
@@ -68,6 +100,12 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
         checkpoint.quantization() ? kernels::DenseType::kBF16 : kernels::DenseType::kF32;
   }
   model.compute_ = *options.compute;
+  if (options.device.is_cuda() && options.execution == Execution::kSimulated) {
+    raise(ErrorKind::kUnsupported, "'{}': simulated execution runs on the CPU only",
+          options.device.str());
+  }
+  check_device_memory(checkpoint, options);
+  model.workspace_ = Workspace(options.stream());
   model.architecture_ = checkpoint.shared_architecture();
   const Architecture& architecture = *model.architecture_;
   Progress progress("loading " + checkpoint.folder().filename().string(), "blocks",
@@ -115,6 +153,7 @@ void Model::check(std::span<const ModelInput> inputs) const {
 
 void Model::run(std::span<const ModelInput> inputs, LogitsFor wanted, const LogitsSink& sink) {
   check(inputs);
+  if (decode_by_graph(inputs, sink)) return;
   std::vector<std::int64_t> done(inputs.size(), 0);
   while (true) {
     std::vector<StepPart> parts;
@@ -123,11 +162,11 @@ void Model::run(std::span<const ModelInput> inputs, LogitsFor wanted, const Logi
       live += done[i] < static_cast<std::int64_t>(inputs[i].tokens.size()) ? 1 : 0;
     }
     if (live == 0) return;
-    std::int64_t room = kStepRows;
+    std::int64_t room = step_rows();
     for (std::size_t i = 0; i < inputs.size() && room > 0; ++i) {
       const std::int64_t left = static_cast<std::int64_t>(inputs[i].tokens.size()) - done[i];
       if (left == 0) continue;
-      const std::int64_t n = std::min({left, room, std::max<std::int64_t>(1, kStepRows / live)});
+      const std::int64_t n = std::min({left, room, std::max<std::int64_t>(1, step_rows() / live)});
       parts.push_back({i, done[i], n});
       done[i] += n;
       room -= n;
@@ -140,27 +179,31 @@ void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>
                  LogitsFor wanted, const LogitsSink& sink) {
   const Workspace::Scope scope(workspace_);
   ForwardContext context{workspace_, taps_};
-  const std::int64_t hidden_size = architecture_->hidden_size();
-  std::int64_t rows = 0;
-  for (const StepPart& part : parts) rows += part.tokens;
-
-  auto* ids = workspace_.take<std::int32_t>(rows);
-  auto* positions = workspace_.take<std::int32_t>(rows);
-  float* hidden = workspace_.take<float>(rows * hidden_size);
-  std::vector<Segment> segments;
-  std::int64_t row = 0;
+  std::vector<std::int32_t> host_ids;
   for (const StepPart& part : parts) {
-    const ModelInput& input = inputs[part.sequence];
-    const std::int64_t past = input.state->length_;
-    for (std::int64_t t = 0; t < part.tokens; ++t) {
-      ids[row + t] = input.tokens[static_cast<std::size_t>(part.first + t)];
-      positions[row + t] = static_cast<std::int32_t>(past + t);
-    }
-    segments.push_back({row, part.tokens, past, nullptr});
-    row += part.tokens;
+    const auto tokens = inputs[part.sequence].tokens.subspan(static_cast<std::size_t>(part.first),
+                                                             static_cast<std::size_t>(part.tokens));
+    host_ids.insert(host_ids.end(), tokens.begin(), tokens.end());
   }
+  auto* ids = workspace_.take<std::int32_t>(static_cast<std::int64_t>(host_ids.size()));
+  context.stream().copy(ids, host_ids.data(), host_ids.size() * sizeof(std::int32_t));
+  const float* normed = run_blocks(context, inputs, parts, ids);
+  for (const StepPart& part : parts) inputs[part.sequence].state->length_ += part.tokens;
+  emit_logits(context, inputs, parts, normed, wanted, sink);
+}
 
-  input_->forward(ids, positions, rows, hidden);
+// Token ids to hidden values after the last normalization, [rows, hidden size], in the workspace.
+const float* Model::run_blocks(ForwardContext& context, std::span<const ModelInput> inputs,
+                               const std::vector<StepPart>& parts, const std::int32_t* ids) {
+  const std::int64_t hidden_size = architecture_->hidden_size();
+  std::vector<Segment> segments;
+  std::int64_t rows = 0;
+  for (const StepPart& part : parts) {
+    segments.push_back({rows, part.tokens, inputs[part.sequence].state->length_, nullptr});
+    rows += part.tokens;
+  }
+  float* hidden = workspace_.take<float>(rows * hidden_size);
+  input_->forward(context, ids, rows, hidden);
   context.tap("hidden.", "0", hidden, rows, hidden_size);
   for (std::size_t b = 0; b < blocks_.size(); ++b) {
     for (std::size_t p = 0; p < parts.size(); ++p) {
@@ -171,16 +214,88 @@ void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>
       context.tap("hidden.", std::to_string(b + 1).c_str(), hidden, rows, hidden_size);
     }
   }
-  for (const StepPart& part : parts) inputs[part.sequence].state->length_ += part.tokens;
-
   // As in the Python implementations, the last hidden values are those after the final
   // normalization.
   float* normed = workspace_.take<float>(rows * hidden_size);
-  output_->normalize(hidden, rows, normed);
+  output_->normalize(context, hidden, rows, normed);
   if (taps_ != nullptr) {
     context.tap("hidden.", std::to_string(blocks_.size()).c_str(), normed, rows, hidden_size);
   }
-  emit_logits(context, inputs, parts, normed, wanted, sink);
+  return normed;
+}
+
+// The values where the host can read them, until the next call; checks that all inputs of products
+// were finite.
+const float* Model::to_host(const float* values, std::int64_t n) {
+  Stream& stream = workspace_.stream();
+  if (!stream.is_cuda()) return values;
+  const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(float);
+  if (bytes > host_bytes_) {
+    host_buffer_ = allocate_pinned(bytes);
+    host_bytes_ = bytes;
+  }
+  stream.copy(host_buffer_.get(), values, bytes);
+  stream.check_finite();
+  return static_cast<const float*>(host_buffer_.get());
+}
+
+// On a GPU, steps of one token each are captured the second time the same sequences take one, and
+// from then on run without being prepared again. False when this is no such step.
+bool Model::decode_by_graph(std::span<const ModelInput> inputs, const LogitsSink& sink) {
+  Stream& stream = workspace_.stream();
+  if (!stream.is_cuda() || taps_ != nullptr) return false;
+  std::vector<std::uint64_t> states;
+  std::vector<std::int32_t> ids;
+  for (const ModelInput& input : inputs) {
+    if (input.tokens.size() != 1) return false;
+    states.push_back(input.state->id_);
+    ids.push_back(input.tokens.front());
+  }
+  if (std::any_of(blocks_.begin(), blocks_.end(),
+                  [](const auto& block) { return !block->steps_are_alike(); })) {
+    return false;
+  }
+  const auto found = std::find_if(graphs_.begin(), graphs_.end(),
+                                  [&](const DecodeGraph& g) { return g.states == states; });
+  if (found == graphs_.end()) {
+    if (graphs_.size() == kDecodeGraphs) graphs_.erase(graphs_.begin());
+    graphs_.push_back({});
+    graphs_.back().states = std::move(states);
+    return false;
+  }
+  if (found->graph == nullptr) *found = capture(inputs, std::move(states));
+  stream.copy(found->ids, ids.data(), ids.size() * sizeof(std::int32_t));
+  stream.run(*found->graph);
+  const auto count = static_cast<std::int64_t>(ids.size());
+  const float* logits = to_host(found->logits, count * vocab_size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    ++inputs[i].state->length_;
+    sink(i, 0, 1, logits + static_cast<std::int64_t>(i) * vocab_size());
+  }
+  return true;
+}
+
+Model::DecodeGraph Model::capture(std::span<const ModelInput> inputs,
+                                  std::vector<std::uint64_t> states) {
+  const Workspace::Scope scope(workspace_);
+  ForwardContext context{workspace_, nullptr};
+  const auto rows = static_cast<std::int64_t>(inputs.size());
+  std::vector<StepPart> parts;
+  for (std::size_t i = 0; i < inputs.size(); ++i) parts.push_back({i, 0, 1});
+  DecodeGraph result;
+  result.states = std::move(states);
+  result.ids = workspace_.take<std::int32_t>(rows);
+  result.logits = workspace_.take<float>(rows * vocab_size());
+  context.stream().begin_capture();
+  try {
+    const float* normed = run_blocks(context, inputs, parts, result.ids);
+    output_->logits(context, normed, rows, result.logits);
+  } catch (...) {
+    context.stream().end_capture();  // what there is of it is dropped, and the stream runs again
+    throw;
+  }
+  result.graph = context.stream().end_capture();
+  return result;
 }
 
 // Rows whose logits are wanted are gathered, so that sequences that decode one token each share one
@@ -218,12 +333,12 @@ void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inp
     std::size_t end = begin;
     std::int64_t n = 0;
     for (; end < runs.size() && n + runs[end].n <= block; ++end) {
-      std::copy_n(normed + runs[end].row * hidden_size, runs[end].n * hidden_size,
-                  gathered + n * hidden_size);
+      context.stream().copy(gathered + n * hidden_size, normed + runs[end].row * hidden_size,
+                            static_cast<std::size_t>(runs[end].n * hidden_size) * sizeof(float));
       n += runs[end].n;
     }
     output_->logits(context, gathered, n, logits);
-    const float* at = logits;
+    const float* at = to_host(logits, n * vocab_size());
     for (; begin < end; ++begin) {
       sink(runs[begin].sequence, runs[begin].first, runs[begin].n, at);
       at += runs[begin].n * vocab_size();

@@ -29,6 +29,9 @@ class SequenceState {
   friend class Model;
   std::vector<std::unique_ptr<BlockState>> blocks_;
   std::int64_t length_ = 0;
+  std::uint64_t id_ = next_id();  // of the memory of blocks_, unlike any other's
+
+  static std::uint64_t next_id();
 };
 
 // New tokens of one sequence.
@@ -48,10 +51,12 @@ using LogitsSink = std::function<void(std::size_t sequence, std::int64_t first, 
 
 class Model {
  public:
-  // Shows progress. The checkpoint may be dropped afterwards (mapped files stay open).
+  // Shows progress. The checkpoint may be dropped afterwards (mapped files stay open). Error
+  // kOutOfMemory, before anything is read, for a model larger than the GPU's free memory.
   static Model load(const Checkpoint& checkpoint, const LoadOptions& options);
 
   const Architecture& architecture() const { return *architecture_; }
+  Device device() const { return workspace_.stream().device(); }
   std::int64_t vocab_size() const { return architecture_->vocab_size(); }
   // Arithmetic of the weights that are not quantized.
   kernels::DenseType compute() const { return compute_; }
@@ -61,7 +66,7 @@ class Model {
   // Of these, what the input layer holds (the embedding table, of which a token reads one row).
   std::int64_t input_bytes() const { return static_cast<std::int64_t>(input_->nbytes()); }
 
-  // Runs all inputs together, in steps of at most kStepRows rows, advancing their states. Logits
+  // Runs all inputs together, in steps of at most step_rows() rows, advancing their states. Logits
   // are handed to the sink as they are made, tokens of one sequence in order. Error
   // kInvalidArgument for a token outside the vocabulary or a sequence beyond the model's positions;
   // kNumeric when activations overflow.
@@ -73,19 +78,33 @@ class Model {
   void set_taps(TapSink* taps) { taps_ = taps; }
 
   static constexpr std::int64_t kStepRows = 512;
+  // Rows the model runs together at most: as many as make its products efficient.
+  std::int64_t step_rows() const { return device().is_cuda() ? 16384 : kStepRows; }
 
  private:
   struct StepPart {
     std::size_t sequence;
     std::int64_t first, tokens;  // of that sequence's input
   };
+  // A step of one token of each of some sequences, captured to be run again.
+  struct DecodeGraph {
+    std::vector<std::uint64_t> states;  // ids, in order
+    std::int32_t* ids = nullptr;        // [states], where the graph reads tokens
+    float* logits = nullptr;            // [states, vocab], where it leaves them
+    std::unique_ptr<StreamGraph> graph;
+  };
   Model() = default;
   void check(std::span<const ModelInput> inputs) const;
   void step(std::span<const ModelInput> inputs, const std::vector<StepPart>& parts,
             LogitsFor wanted, const LogitsSink& sink);
+  const float* run_blocks(ForwardContext& context, std::span<const ModelInput> inputs,
+                          const std::vector<StepPart>& parts, const std::int32_t* ids);
   void emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
                    const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
                    const LogitsSink& sink);
+  bool decode_by_graph(std::span<const ModelInput> inputs, const LogitsSink& sink);
+  DecodeGraph capture(std::span<const ModelInput> inputs, std::vector<std::uint64_t> states);
+  const float* to_host(const float* values, std::int64_t n);
 
   std::shared_ptr<const Architecture> architecture_;
   std::unique_ptr<InputLayer> input_;
@@ -93,6 +112,9 @@ class Model {
   std::unique_ptr<OutputLayer> output_;
   kernels::DenseType compute_ = kernels::DenseType::kF32;
   Workspace workspace_;
+  std::vector<DecodeGraph> graphs_;    // the latest last; without a graph: seen once
+  std::shared_ptr<void> host_buffer_;  // pinned
+  std::size_t host_bytes_ = 0;
   std::vector<float> last_logits_;
   TapSink* taps_ = nullptr;
 };

@@ -22,17 +22,30 @@ double decode_bandwidth(const BenchSetting& setting, const BenchResult& result) 
          static_cast<double>(setting.options.batch);
 }
 
+std::string peak_text(const BenchSetting& setting) {
+  const std::string host = format_bytes(setting.peak_memory_bytes);
+  if (!setting.device.is_cuda()) return host;
+  return fmt::format("{} of the GPU's, {} of the host's", format_bytes(setting.peak_device_bytes),
+                     host);
+}
+
 json rate_json(const Rate& rate) {
   return {{"median", rate.median}, {"min", rate.min}, {"max", rate.max}};
 }
 
 }  // namespace
 
+std::string processor_text(Device device) {
+  if (device.is_cuda()) return device_description(device);
+  return fmt::format("{} threads of {}, {}", num_threads(), cpu_name(), isa_name(active_isa()));
+}
+
 json bench_json(const BenchSetting& setting, const BenchResult& result,
                 const std::optional<Ceilings>& ceilings) {
   json out = {{"model", setting.model},
               {"dtype", setting.dtype},
-              {"processor", cpu_name()},
+              {"device", setting.device.str()},
+              {"processor", device_description(setting.device)},
               {"isa", isa_name(active_isa())},
               {"threads", num_threads()},
               {"prompt_tokens", setting.options.prompt_tokens},
@@ -44,6 +57,7 @@ json bench_json(const BenchSetting& setting, const BenchResult& result,
               {"weight_bytes", result.weight_bytes},
               {"state_bytes", result.state_bytes},
               {"peak_memory_bytes", setting.peak_memory_bytes},
+              {"peak_device_bytes", setting.peak_device_bytes},
               {"prefill_ops_per_second", prefill_ops(result)},
               {"decode_bytes_per_second", decode_bandwidth(setting, result)}};
   if (!ceilings) return out;
@@ -57,8 +71,8 @@ json bench_json(const BenchSetting& setting, const BenchResult& result,
 std::string bench_text(const BenchSetting& setting, const BenchResult& result,
                        const std::optional<Ceilings>& ceilings) {
   const BenchOptions& o = setting.options;
-  std::string text = fmt::format("{}: {} threads of {}, {}, medians of {} runs\n", setting.model,
-                                 num_threads(), cpu_name(), isa_name(active_isa()), o.repeats);
+  std::string text = fmt::format("{}: {}, medians of {} runs\n", setting.model,
+                                 processor_text(setting.device), o.repeats);
   text += fmt::format("  prefill  {} x {} tokens: {:.1f} tokens/s ({:.1f} - {:.1f}), {:.0f} GOP/s",
                       o.batch, o.prompt_tokens, result.prefill.median, result.prefill.min,
                       result.prefill.max, prefill_ops(result) / 1e9);
@@ -79,7 +93,7 @@ std::string bench_text(const BenchSetting& setting, const BenchResult& result,
   }
   text += fmt::format("\n  memory   {} of weights, {} of state, peak {}\n",
                       format_bytes(result.weight_bytes), format_bytes(result.state_bytes),
-                      format_bytes(setting.peak_memory_bytes));
+                      peak_text(setting));
   if (ceilings) {
     text += fmt::format(
         "  ceilings read {:.1f} GB/s; products float32 {:.0f}, bfloat16 {:.0f}, int8 {:.0f} "

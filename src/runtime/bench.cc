@@ -5,8 +5,6 @@
 #include <random>
 
 #include "base/progress.h"
-#include "base/threads.h"
-#include "kernels/matmul/matmul.h"
 
 namespace aquatint {
 namespace {
@@ -15,38 +13,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Best of several timings of `work`, in seconds.
-template <typename Work>
-double best_seconds(int tries, const Work& work) {
-  double best = 1e30;
-  for (int i = 0; i < tries; ++i) {
-    const auto start = Clock::now();
-    work();
-    best = std::min(best, seconds_since(start));
-  }
-  return best;
-}
-
-double measure_read_bandwidth() {
-  constexpr std::int64_t kBytes = std::int64_t{1} << 29;
-  const Tensor memory = Tensor::zeros({kBytes / 8}, DType::kI64);
-  const auto* words = memory.data<std::int64_t>();
-  std::int64_t sums[256] = {};
-  const double seconds = best_seconds(5, [&] {
-    parallel_for(kBytes / 8, 4096, [&](std::int64_t begin, std::int64_t end) {
-      std::int64_t sum[16] = {};
-      for (std::int64_t i = begin; i + 16 <= end; i += 16) {
-        for (int j = 0; j < 16; ++j) sum[j] ^= words[i + j];
-      }
-      for (int j = 1; j < 16; ++j) sum[0] ^= sum[j];
-      sums[begin * 200 / (kBytes / 8)] = sum[0];
-    });
-  });
-  volatile std::int64_t used = sums[0] ^ sums[100];  // so that the reads are not dropped
-  (void)used;
-  return static_cast<double>(kBytes) / seconds;
 }
 
 Rate make_rate(std::vector<double> rates) {
@@ -64,39 +30,6 @@ std::vector<std::int32_t> random_tokens(std::int64_t n, std::int64_t vocab) {
 }
 
 }  // namespace
-
-Ceilings measure_ceilings() {
-  constexpr std::int64_t kM = 512, kN = 2048, kK = 2048;
-  constexpr double kOps = 2.0 * kM * kN * kK;
-  constexpr int kTries = 8;
-  Ceilings ceilings;
-  ceilings.read_bytes_per_second = measure_read_bandwidth();
-  const Tensor weight = Tensor::zeros({kN, kK}, DType::kF32);
-  const Tensor x = Tensor::zeros({kM, kK}, DType::kF32);
-  const Tensor y = Tensor::zeros({kM, kN}, DType::kF32);
-  const auto f32 = kernels::DenseWeights::pack(weight, kernels::DenseType::kF32);
-  ceilings.f32_flops =
-      kOps / best_seconds(kTries, [&] {
-        kernels::matmul_f32(x.data<float>(), kM, f32, nullptr, y.mutable_data<float>(), kN);
-      });
-  const auto bf16 = kernels::DenseWeights::pack(weight, kernels::DenseType::kBF16);
-  const Tensor x16 = x.to(DType::kBF16);
-  if (bf16.type() == kernels::DenseType::kBF16) {
-    ceilings.bf16_flops = kOps / best_seconds(kTries, [&] {
-                            kernels::matmul_bf16(x16.data<std::uint16_t>(), kM, bf16, nullptr,
-                                                 y.mutable_data<float>(), kN);
-                          });
-  }
-  const Tensor w8 = Tensor::zeros({kN, kK}, DType::kI8);
-  const Tensor x8 = Tensor::zeros({kM, kK}, DType::kU8);
-  const Tensor y32 = Tensor::zeros({kM, kN}, DType::kI32);
-  const auto int8 = kernels::Int8Weights::pack(w8.data<std::int8_t>(), kN, kK);
-  ceilings.int8_ops =
-      kOps / best_seconds(kTries, [&] {
-        kernels::matmul_u8s8(x8.data<std::uint8_t>(), kM, int8, y32.mutable_data<std::int32_t>());
-      });
-  return ceilings;
-}
 
 BenchResult run_bench(Model& model, const BenchOptions& options) {
   const std::int64_t batch = options.batch, prompt = options.prompt_tokens;

@@ -1,6 +1,4 @@
-// Speed of a model: prefill and decode rates as medians over runs, beside the ceilings of the
-// machine measured in the same process, so that every rate can be given as a share of what was
-// possible.
+// Speed of a model: prefill and decode rates as medians over runs.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +8,6 @@
 #include "models/model.h"
 
 namespace aquatint {
-
-struct Ceilings {
-  double read_bytes_per_second = 0;  // all threads, from memory
-  double f32_flops = 0, bf16_flops = 0,
-         int8_ops = 0;  // library products of 512 x 2048 x 2048 per second
-};
-
-// Takes about two seconds.
-Ceilings measure_ceilings();
 
 struct BenchOptions {
   std::int64_t prompt_tokens = 512, generated_tokens = 64, batch = 1;

@@ -9,7 +9,10 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "device/device_memory.h"
 #include "kernels/attention/attention_variants.h"
+#include "kernels/attention/cuda_args.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -198,6 +201,75 @@ void merge_rows(const AttentionShape& shape, const AttentionSequence& sequence, 
   }
 }
 
+// Collects sequences until there are as many as one launch takes.
+class CudaBatch {
+ public:
+  CudaBatch(Stream& stream, const CudaKernel<AttentionCudaArgs>& kernel, AttentionCudaArgs args)
+      : stream_(stream), kernel_(kernel), args_(args) {}
+
+  void add(const AttentionSequence& sequence, std::int64_t parts) {
+    AttentionCudaSequence& added = args_.sequences[args_.count++];
+    added = {sequence.first_row, sequence.tokens, sequence.past, sequence.keys,
+             sequence.values,    parts,           records_};
+    if (parts > 1) records_ += parts * sequence.tokens * args_.heads;
+    if (args_.count == AttentionCudaArgs::kMostSequences) run();
+  }
+
+  void run() {
+    if (args_.count == 0) return;
+    // Given back when the work is queued: the stream's order keeps others from writing to it
+    // before.
+    std::shared_ptr<void> memory;
+    if (records_ > 0) {
+      const auto floats = static_cast<std::size_t>(records_ * (args_.head_dim + 2));
+      memory = allocate_on(stream_.device(), floats * sizeof(float));
+      args_.part_stats = static_cast<float*>(memory.get());
+      args_.part_weighted = args_.part_stats + records_ * 2;
+    }
+    kernel_(stream_, args_);
+    args_.count = 0;
+    records_ = 0;
+  }
+
+ private:
+  Stream& stream_;
+  const CudaKernel<AttentionCudaArgs>& kernel_;
+  AttentionCudaArgs args_;
+  std::int64_t records_ = 0;
+};
+
+void attend_cuda(Stream& stream, const AttentionShape& shape, const AttentionSequence* sequences,
+                 std::int64_t count, const float* q, float* o) {
+  static const CudaKernel<AttentionCudaArgs> few_kernel("aquatint_cuda_attention_few");
+  static const CudaKernel<AttentionCudaArgs> tile_kernel("aquatint_cuda_attention_tiles");
+  AttentionCudaArgs args;
+  args.q = q;
+  args.o = o;
+  args.heads = shape.heads;
+  args.kv_heads = shape.kv_heads;
+  args.head_dim = shape.head_dim;
+  args.window = shape.window;
+  args.scale = shape.scale;
+  CudaBatch few(stream, few_kernel, args), tiles(stream, tile_kernel, args);
+  for (std::int64_t s = 0; s < count; ++s) {
+    const AttentionSequence& sequence = sequences[s];
+    if (sequence.tokens == 0) continue;
+    const std::int64_t rows = sequence.tokens * (shape.heads / shape.kv_heads);
+    if (rows <= kCudaFewRows) {
+      const std::int64_t low =
+          shape.window > 0 ? std::max<std::int64_t>(0, sequence.past - shape.window + 1) : 0;
+      const std::int64_t keys = sequence.past + sequence.tokens - low;
+      few.add(sequence, (keys + kCudaKeysPerPart - 1) / kCudaKeysPerPart);
+    } else if (shape.head_dim > kCudaTileHeadDim) {
+      few.add(sequence, 1);
+    } else {
+      tiles.add(sequence, 1);
+    }
+  }
+  few.run();
+  tiles.run();
+}
+
 }  // namespace
 
 const std::vector<AttentionVariant>& attention_variants() {
@@ -239,6 +311,17 @@ void attention(const AttentionShape& shape, const AttentionSequence* sequences, 
     return best;
   }();
   attention_with(active, shape, sequences, count, q, o);
+}
+
+void attention(Stream& stream, const AttentionShape& shape, const AttentionSequence* sequences,
+               std::int64_t count, const float* q, float* o) {
+  if (!stream.is_cuda()) return attention(shape, sequences, count, q, o);
+  check(shape, sequences, count, q, o);
+  if (shape.head_dim > kCudaMostHeadDim) {
+    raise(ErrorKind::kUnsupported, "attention: heads of {} values on a GPU (at most {})",
+          shape.head_dim, kCudaMostHeadDim);
+  }
+  attend_cuda(stream, shape, sequences, count, q, o);
 }
 
 }  // namespace aquatint::kernels

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "device/stream.h"
+
 namespace aquatint::kernels {
 
 struct AttentionShape {
@@ -30,5 +32,12 @@ struct AttentionSequence {
 // kInvalidArgument for sizes that contradict each other or missing arrays.
 void attention(const AttentionShape& shape, const AttentionSequence* sequences, std::int64_t count,
                const float* q, float* o);
+
+// The same on the stream's device, where all pointers are but `sequences`, which is the host's and
+// no longer needed when it returns. On a GPU heads have at most 2048 values (else error
+// kUnsupported), and a call with few queries and many keys takes memory while it is queued, which a
+// captured graph would not keep.
+void attention(Stream& stream, const AttentionShape& shape, const AttentionSequence* sequences,
+               std::int64_t count, const float* q, float* o);
 
 }  // namespace aquatint::kernels

@@ -4,7 +4,9 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
 #include "kernels/conv1d_causal/conv1d_causal_variants.h"
+#include "kernels/conv1d_causal/cuda_args.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -125,6 +127,25 @@ void conv1d_causal(const float* x, std::int64_t channels, std::int64_t kernel, c
     return best;
   }();
   conv1d_causal_with(active, x, channels, kernel, w, bias, silu, sequences, count, y);
+}
+
+void conv1d_causal(Stream& stream, const float* x, std::int64_t channels, std::int64_t kernel,
+                   const float* w, const float* bias, bool silu, const ConvSequence* sequences,
+                   std::int64_t count, float* y) {
+  if (!stream.is_cuda()) {
+    return conv1d_causal(x, channels, kernel, w, bias, silu, sequences, count, y);
+  }
+  static const CudaKernel<ConvCudaArgs> run("aquatint_cuda_conv1d_causal");
+  check(x, channels, kernel, w, sequences, count, y);
+  ConvCudaArgs args{x, w, bias, y, channels, kernel, silu, 0, {}};
+  for (std::int64_t s = 0; s < count; ++s) {
+    const ConvSequence& sequence = sequences[s];
+    args.sequences[args.count++] = {sequence.first_row, sequence.tokens, sequence.window};
+    if (args.count == ConvCudaArgs::kMostSequences || s + 1 == count) {
+      run(stream, args);
+      args.count = 0;
+    }
+  }
 }
 
 }  // namespace aquatint::kernels

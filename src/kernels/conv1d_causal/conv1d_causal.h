@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "device/stream.h"
+
 namespace aquatint::kernels {
 
 // One independent stretch of tokens within the rows of x and y.
@@ -22,5 +24,11 @@ struct ConvSequence {
 void conv1d_causal(const float* x, std::int64_t channels, std::int64_t kernel, const float* w,
                    const float* bias, bool silu, const ConvSequence* sequences, std::int64_t count,
                    float* y);
+
+// The same on the stream's device, where all pointers are but `sequences`, which is the host's and
+// no longer needed when it returns.
+void conv1d_causal(Stream& stream, const float* x, std::int64_t channels, std::int64_t kernel,
+                   const float* w, const float* bias, bool silu, const ConvSequence* sequences,
+                   std::int64_t count, float* y);
 
 }  // namespace aquatint::kernels

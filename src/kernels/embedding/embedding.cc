@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/embedding/cuda_args.h"
 #include "kernels/embedding/variants.h"
 
 namespace aquatint::kernels {
@@ -45,6 +47,12 @@ void gather(detail::EmbedRowFunction function, const void* table, std::size_t ro
   });
 }
 
+void run_cuda(Stream& stream, const EmbeddingCudaArgs& args) {
+  static const CudaKernel<EmbeddingCudaArgs> kernel("aquatint_cuda_embedding");
+  AQUATINT_ASSERT(args.columns > 0 && args.rows >= 0);
+  kernel(stream, args);
+}
+
 }  // namespace
 
 void embed_rows(const void* table, DType dtype, std::int64_t vocabulary, std::int64_t columns,
@@ -61,6 +69,25 @@ void embed_rows_int8(const std::int8_t* values, const float* scales, std::int64_
   AQUATINT_ASSERT(columns > 0);
   gather(kernels().i8, values, static_cast<std::size_t>(columns), scales, vocabulary, columns, ids,
          rows, y);
+}
+
+void embed_rows(Stream& stream, const void* table, DType dtype, std::int64_t vocabulary,
+                std::int64_t columns, const std::int32_t* ids, std::int64_t rows, float* y) {
+  if (!stream.is_cuda()) return embed_rows(table, dtype, vocabulary, columns, ids, rows, y);
+  AQUATINT_ASSERT(is_float(dtype));
+  const auto type = dtype == DType::kF32   ? EmbeddingTable::kF32
+                    : dtype == DType::kF16 ? EmbeddingTable::kF16
+                                           : EmbeddingTable::kBF16;
+  run_cuda(stream, {type, table, nullptr, ids, y, rows, columns});
+}
+
+void embed_rows_int8(Stream& stream, const std::int8_t* values, const float* scales,
+                     std::int64_t vocabulary, std::int64_t columns, const std::int32_t* ids,
+                     std::int64_t rows, float* y) {
+  if (!stream.is_cuda()) {
+    return embed_rows_int8(values, scales, vocabulary, columns, ids, rows, y);
+  }
+  run_cuda(stream, {EmbeddingTable::kInt8, values, scales, ids, y, rows, columns});
 }
 
 namespace detail {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "device/stream.h"
 
 namespace aquatint::kernels {
 
@@ -18,5 +19,13 @@ void embed_rows(const void* table, DType dtype, std::int64_t vocabulary, std::in
 // vocabulary).
 void embed_rows_int8(const std::int8_t* values, const float* scales, std::int64_t vocabulary,
                      std::int64_t columns, const std::int32_t* ids, std::int64_t rows, float* y);
+
+// The same on the stream's device, where all pointers are. On a GPU the ids are not looked at: the
+// caller has checked them, and tables are aligned to their elements.
+void embed_rows(Stream& stream, const void* table, DType dtype, std::int64_t vocabulary,
+                std::int64_t columns, const std::int32_t* ids, std::int64_t rows, float* y);
+void embed_rows_int8(Stream& stream, const std::int8_t* values, const float* scales,
+                     std::int64_t vocabulary, std::int64_t columns, const std::int32_t* ids,
+                     std::int64_t rows, float* y);
 
 }  // namespace aquatint::kernels

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/gated_norm/cuda_args.h"
 #include "kernels/gated_norm/gated_norm_variants.h"
 
 namespace aquatint::kernels {
@@ -18,6 +20,17 @@ GatedNormFn active_variant() {
     if (variant.isa <= active_isa()) best = variant.run;
   }
   return best;
+}
+
+void check(const float* o, std::int64_t rows, std::int64_t heads, std::int64_t dv, const float* y) {
+  if (rows < 0 || heads < 1 || dv < 1) {
+    raise(ErrorKind::kInvalidArgument, "gated norm: {} rows of {} heads of {} values", rows, heads,
+          dv);
+  }
+  if (rows > 0 && (o == nullptr || y == nullptr)) {
+    raise(ErrorKind::kInvalidArgument, "gated norm: no {} array",
+          o == nullptr ? "input" : "output");
+  }
 }
 
 }  // namespace
@@ -35,19 +48,20 @@ const std::vector<GatedNormVariant>& gated_norm_variants() {
 
 void gated_rms_norm(const float* o, const float* gate, const float* w, std::int64_t rows,
                     std::int64_t heads, std::int64_t dv, float eps, float* y) {
-  if (rows < 0 || heads < 1 || dv < 1) {
-    raise(ErrorKind::kInvalidArgument, "gated norm: {} rows of {} heads of {} values", rows, heads,
-          dv);
-  }
+  check(o, rows, heads, dv, y);
   if (rows == 0) return;
-  if (o == nullptr || y == nullptr) {
-    raise(ErrorKind::kInvalidArgument, "gated norm: no {} array",
-          o == nullptr ? "input" : "output");
-  }
   static const GatedNormFn run = active_variant();
   const GatedNormArgs args{o, gate, w, dv, eps, y};
   parallel_for(rows * heads, std::max<std::int64_t>(1, kValuesPerPart / dv),
                [&](std::int64_t begin, std::int64_t end) { run(args, begin, end); });
+}
+
+void gated_rms_norm(Stream& stream, const float* o, const float* gate, const float* w,
+                    std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps, float* y) {
+  if (!stream.is_cuda()) return gated_rms_norm(o, gate, w, rows, heads, dv, eps, y);
+  static const CudaKernel<GatedNormCudaArgs> kernel("aquatint_cuda_gated_norm");
+  check(o, rows, heads, dv, y);
+  kernel(stream, {o, gate, w, y, rows * heads, dv, eps});
 }
 
 }  // namespace aquatint::kernels

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "device/stream.h"
+
 namespace aquatint::kernels {
 
 // y = w * o / sqrt(mean over a head of o^2 + eps) * gate * sigmoid(gate), with o, gate and y
@@ -13,5 +15,9 @@ namespace aquatint::kernels {
 // means ones; y may be o or gate. Error kInvalidArgument for a negative size or a missing array.
 void gated_rms_norm(const float* o, const float* gate, const float* w, std::int64_t rows,
                     std::int64_t heads, std::int64_t dv, float eps, float* y);
+
+// The same on the stream's device, where all pointers are.
+void gated_rms_norm(Stream& stream, const float* o, const float* gate, const float* w,
+                    std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps, float* y);
 
 }  // namespace aquatint::kernels

@@ -5,6 +5,7 @@
 #include "kernels/gla/gla.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <limits>
 #include <memory>
@@ -12,6 +13,9 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "device/device_memory.h"
+#include "kernels/gla/cuda_args.h"
 #include "kernels/gla/gla_kernels.h"
 
 namespace aquatint::kernels {
@@ -56,6 +60,12 @@ void check(const GlaShape& shape, const GlaSequence* sequences, std::int64_t cou
       raise(ErrorKind::kInvalidArgument, "gla: sequence {} has first row {}, {} tokens{}", s,
             sequence.first_row, sequence.tokens, sequence.state == nullptr ? " and no state" : "");
     }
+  }
+}
+
+void check_normalizer(float normalizer) {
+  if (!(normalizer > 0.0F)) {
+    raise(ErrorKind::kInvalidArgument, "gla: gate normalizer {} is not positive", normalizer);
   }
 }
 
@@ -143,6 +153,87 @@ void run_all(const GlaShape& shape, const GlaSequence* sequences, std::int64_t c
   });
 }
 
+// Collects sequences for launches of one kernel of a GPU, each over at most kGlaCudaSequences of
+// them. In the chunked form a launch also takes a limited number of chunks, so that scratch is
+// bounded: a long sequence continues in the next launch, from the state that this one leaves.
+class CudaQueue {
+ public:
+  CudaQueue(Stream& stream, const GlaShape& shape, const Tensors& tensors,
+            const CudaKernel<GlaCudaArgs>& kernel, std::int64_t chunk_limit)
+      : stream_(stream), kernel_(kernel), chunk_limit_(chunk_limit) {
+    args_.heads = static_cast<int>(shape.heads);
+    args_.kv_heads = static_cast<int>(shape.kv_heads);
+    args_.dk = static_cast<int>(shape.dk);
+    args_.dv = static_cast<int>(shape.dv);
+    args_.scale = shape.scale;
+    args_.q = tensors.q;
+    args_.k = tensors.k;
+    args_.v = tensors.v;
+    args_.g = tensors.g;
+    args_.o = tensors.o;
+  }
+
+  void add(const GlaSequence& sequence) {
+    for (std::int64_t done = 0; done < sequence.tokens;) {
+      std::int64_t tokens = sequence.tokens - done;
+      if (chunk_limit_ > 0) {
+        tokens = std::min(tokens, (chunk_limit_ - args_.chunks) * kGlaChunk);
+      }
+      args_.sequences[args_.count++] = {sequence.state, sequence.first_row + done, tokens,
+                                        args_.chunks};
+      args_.chunks += (tokens + kGlaChunk - 1) / kGlaChunk;
+      done += tokens;
+      if (args_.count == kGlaCudaSequences || args_.chunks == chunk_limit_) flush();
+    }
+  }
+
+  void flush() {
+    if (args_.count == 0) return;
+    std::shared_ptr<void> scratch;
+    if (chunk_limit_ > 0) {
+      // A power of two, so that prompts of all lengths share a few sizes of cached memory.
+      const auto chunks =
+          static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(args_.chunks)));
+      const std::int64_t bytes = chunks * gla_chunk_bytes(args_.heads, args_.kv_heads, args_.dk);
+      scratch = allocate_on(stream_.device(), static_cast<std::size_t>(bytes));
+      args_.scratch = scratch.get();
+    }
+    kernel_(stream_, args_);
+    args_.count = 0;
+    args_.chunks = 0;
+  }
+
+ private:
+  Stream& stream_;
+  const CudaKernel<GlaCudaArgs>& kernel_;
+  std::int64_t chunk_limit_;  // 0 for none and no scratch
+  GlaCudaArgs args_;
+};
+
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kChunksPerLaunch = 256;  // 75 MB of scratch for 4 heads of 256
+
+// Sequences of one token go to the kernel for decoding, those from `chunked_from` on to the
+// chunked one.
+void run_on_cuda(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                 std::int64_t count, const Tensors& tensors, std::int64_t chunked_from) {
+  static const CudaKernel<GlaCudaArgs> step("aquatint_cuda_gla_step");
+  static const CudaKernel<GlaCudaArgs> recurrent("aquatint_cuda_gla_recurrent");
+  static const CudaKernel<GlaCudaArgs> chunked("aquatint_cuda_gla_chunked");
+  check(shape, sequences, count);
+  CudaQueue steps(stream, shape, tensors, step, 0);
+  CudaQueue short_runs(stream, shape, tensors, recurrent, 0);
+  CudaQueue long_runs(stream, shape, tensors, chunked, kChunksPerLaunch);
+  for (std::int64_t s = 0; s < count; ++s) {
+    const std::int64_t tokens = sequences[s].tokens;
+    CudaQueue& queue = tokens >= chunked_from ? long_runs : tokens > 1 ? short_runs : steps;
+    queue.add(sequences[s]);
+  }
+  steps.flush();
+  short_runs.flush();
+  long_runs.flush();
+}
+
 }  // namespace
 
 void gla_forward(const GlaShape& shape, const GlaSequence* sequences, std::int64_t count,
@@ -171,15 +262,59 @@ void gla_chunked(const GlaShape& shape, const GlaSequence* sequences, std::int64
 
 void gla_log_decay(float* r, std::int64_t n, float normalizer, bool clamp, float clamp_min,
                    Isa isa) {
-  if (!(normalizer > 0.0F)) {
-    raise(ErrorKind::kInvalidArgument, "gla: gate normalizer {} is not positive", normalizer);
-  }
+  check_normalizer(normalizer);
   const gla::LogDecayParams params = {normalizer,
                                       clamp ? clamp_min : -std::numeric_limits<float>::infinity()};
   const gla::LogDecayKernel kernel = variant_for(isa).log_decay;
   parallel_for(n, kLogDecayGrain, [&](std::int64_t begin, std::int64_t end) {
     kernel(r + begin, end - begin, params);
   });
+}
+
+void gla_forward(Stream& stream, GlaArithmetic arithmetic, const GlaShape& shape,
+                 const GlaSequence* sequences, std::int64_t count, const float* q, const float* k,
+                 const float* v, const float* g, float* o) {
+  if (!stream.is_cuda()) {
+    gla_forward(shape, sequences, count, q, k, v, g, o);
+    return;
+  }
+  const bool chunks = arithmetic == GlaArithmetic::kBFloat16 && shape.dk <= kGlaChunkedDk;
+  run_on_cuda(stream, shape, sequences, count, {q, k, v, g, o}, chunks ? kGlaChunkedFrom : kNever);
+}
+
+void gla_recurrent(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                   std::int64_t count, const float* q, const float* k, const float* v,
+                   const float* g, float* o) {
+  if (!stream.is_cuda()) {
+    gla_recurrent(shape, sequences, count, q, k, v, g, o);
+    return;
+  }
+  run_on_cuda(stream, shape, sequences, count, {q, k, v, g, o}, kNever);
+}
+
+void gla_chunked(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                 std::int64_t count, const float* q, const float* k, const float* v, const float* g,
+                 float* o) {
+  if (!stream.is_cuda()) {
+    gla_chunked(shape, sequences, count, q, k, v, g, o);
+    return;
+  }
+  if (shape.dk > kGlaChunkedDk) {
+    raise(ErrorKind::kInvalidArgument, "gla: dk {} is above {}, which chunks on a GPU take",
+          shape.dk, kGlaChunkedDk);
+  }
+  run_on_cuda(stream, shape, sequences, count, {q, k, v, g, o}, 1);
+}
+
+void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, bool clamp,
+                   float clamp_min) {
+  if (!stream.is_cuda()) {
+    gla_log_decay(r, n, normalizer, clamp, clamp_min);
+    return;
+  }
+  check_normalizer(normalizer);
+  static const CudaKernel<GlaLogDecayCudaArgs> kernel("aquatint_cuda_gla_log_decay");
+  kernel(stream, {r, n, normalizer, clamp ? clamp_min : -std::numeric_limits<float>::infinity()});
 }
 
 std::vector<Isa> gla_isas() {

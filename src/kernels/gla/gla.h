@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "device/stream.h"
 
 namespace aquatint::kernels {
 
@@ -52,6 +53,29 @@ void gla_chunked(const GlaShape& shape, const GlaSequence* sequences, std::int64
 // min(r,0) - log1p(exp(-|r|)), relative error below 1e-6 wherever the result is a normal float32.
 void gla_log_decay(float* r, std::int64_t n, float normalizer, bool clamp, float clamp_min,
                    Isa isa = active_isa());
+
+// What the products of a GPU's prefill are made of. kFloat32 always runs token by token.
+enum class GlaArithmetic { kFloat32, kBFloat16 };
+
+// The same functions where the stream runs; on a GPU all pointers, states included, are the
+// device's, and everything is queued in the stream. kBFloat16 takes the chunked form, on the tensor
+// cores, for sequences from kGlaChunkedFrom tokens on and dk up to 256; its state and its sums are
+// float32, its operands are rounded to bfloat16. It takes scratch of the device, so it cannot be
+// captured in a graph that outlives the call; the token-by-token form takes none. On the CPU
+// `arithmetic` means nothing.
+void gla_forward(Stream& stream, GlaArithmetic arithmetic, const GlaShape& shape,
+                 const GlaSequence* sequences, std::int64_t count, const float* q, const float* k,
+                 const float* v, const float* g, float* o);
+void gla_recurrent(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                   std::int64_t count, const float* q, const float* k, const float* v,
+                   const float* g, float* o);
+// Always in chunks, in kBFloat16 on a GPU. Error kInvalidArgument there for dk above 256.
+void gla_chunked(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                 std::int64_t count, const float* q, const float* k, const float* v, const float* g,
+                 float* o);
+void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, bool clamp,
+                   float clamp_min);
+inline constexpr std::int64_t kGlaChunkedFrom = 64;
 
 // The instruction sets that have a variant of their own here and run on this machine, lowest first.
 std::vector<Isa> gla_isas();

@@ -97,6 +97,10 @@ Form chunked_on(Isa isa) {
                float* o) { gla_chunked(shape, s, n, q, k, v, g, o, isa); };
 }
 
+const Form kForward = [](const GlaShape& shape, const GlaSequence* s, int64_t n, const float* q,
+                         const float* k, const float* v, const float* g,
+                         float* o) { gla_forward(shape, s, n, q, k, v, g, o); };
+
 // Runs sequences of the given lengths one after the other in the rows of the problem.
 Result run_lengths(const Form& run, const Problem& problem, const std::vector<int64_t>& lengths) {
   const GlaShape& shape = problem.shape;
@@ -266,7 +270,7 @@ TEST(Gla, ForwardMatchesBothForms) {
   const std::vector<int64_t> lengths = {1, 2, 7, 8, 40, 200};
   const Problem problem = make_problem(shape_of(3, 3, 32, 64), 258, 6, Gates::kTypical);
   const Result expected = run_lengths(recurrent_on(Isa::kReference), problem, lengths);
-  expect_close(run_lengths(gla_forward, problem, lengths), expected, magnitudes(problem, lengths),
+  expect_close(run_lengths(kForward, problem, lengths), expected, magnitudes(problem, lengths),
                "forward");
 }
 
@@ -274,7 +278,7 @@ TEST(Gla, BytesDoNotDependOnTheNumberOfThreads) {
   const std::vector<int64_t> lengths = {150, 1, 90};
   const Problem problem = make_problem(shape_of(6, 3, 64, 200), 241, 3, Gates::kTypical);
   for (const Isa isa : gla_isas()) {
-    for (const Form& run : {recurrent_on(isa), chunked_on(isa), Form(gla_forward)}) {
+    for (const Form& run : {recurrent_on(isa), chunked_on(isa), kForward}) {
       set_num_threads(1);
       const Result one = run_lengths(run, problem, lengths);
       for (const int threads : {2, 3, 5, 8}) {

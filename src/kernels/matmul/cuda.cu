@@ -24,7 +24,7 @@ struct Plan {
 bool same(const MatmulCudaArgs& a, const MatmulCudaArgs& b) {
   return a.product == b.product && (a.bias != nullptr) == (b.bias != nullptr) &&
          a.rows == b.rows && a.outputs == b.outputs && a.columns == b.columns && a.ldx == b.ldx &&
-         a.ldy == b.ldy && a.accumulate == b.accumulate;
+         a.ldw == b.ldw && a.ldy == b.ldy && a.accumulate == b.accumulate;
 }
 
 void destroy(Plan& plan) {
@@ -64,7 +64,7 @@ cublasStatus_t set_layouts(const MatmulCudaArgs& a, Plan& plan) {
   const cudaDataType type = operand_type(a.product);
   const cudaDataType result = a.product == CudaProduct::kInt8 ? CUDA_R_32I : CUDA_R_32F;
   cublasStatus_t status =
-      cublasLtMatrixLayoutCreate(&plan.w, type, n(a.columns), n(a.outputs), a.columns);
+      cublasLtMatrixLayoutCreate(&plan.w, type, n(a.columns), n(a.outputs), a.ldw);
   if (status == CUBLAS_STATUS_SUCCESS) {
     status = cublasLtMatrixLayoutCreate(&plan.x, type, n(a.columns), n(a.rows), a.ldx);
   }

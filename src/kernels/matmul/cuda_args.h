@@ -11,14 +11,14 @@ enum class CudaProduct {
   kInt8,  // int8 operands, int32 results
 };
 
-// y [rows, ldy] (+)= x [rows, ldx] W[outputs, columns]^T (+ bias).
+// y [rows, ldy] (+)= x [rows, ldx] W[outputs, ldw]^T (+ bias).
 struct MatmulCudaArgs {
   CudaProduct product = CudaProduct::kF32;
   const void* x = nullptr;
   const void* w = nullptr;
   const float* bias = nullptr;  // [outputs] or null; not with kInt8
   void* y = nullptr;
-  int64_t rows = 0, outputs = 0, columns = 0, ldx = 0, ldy = 0;
+  int64_t rows = 0, outputs = 0, columns = 0, ldx = 0, ldw = 0, ldy = 0;
   bool accumulate = false;  // adds to what y holds
 };
 

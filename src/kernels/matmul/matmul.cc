@@ -71,10 +71,28 @@ void check_matrix(const Tensor& weight) {
   }
 }
 
-void run_cuda(Stream& stream, MatmulCudaArgs args) {
+void run_cuda(Stream& stream, const MatmulCudaArgs& args) {
   static const CudaKernel<MatmulCudaArgs> kernel("aquatint_cuda_matmul");
-  args.ldx = args.columns;
   kernel(stream, args);
+}
+
+template <typename T>
+MatmulCudaArgs cuda_args(CudaProduct product, const GpuOperands<T>& o, const float* bias, void* y,
+                         std::int64_t ldy, bool accumulate) {
+  MatmulCudaArgs args;
+  args.product = product;
+  args.x = o.x;
+  args.w = o.w;
+  args.bias = bias;
+  args.y = y;
+  args.rows = o.rows;
+  args.outputs = o.outputs;
+  args.columns = o.columns;
+  args.ldx = o.ldx;
+  args.ldw = o.ldw;
+  args.ldy = ldy;
+  args.accumulate = accumulate;
+  return args;
 }
 
 }  // namespace
@@ -123,35 +141,47 @@ std::size_t DenseWeights::nbytes() const {
 }
 
 void matmul_f32(Stream& stream, const float* x, std::int64_t rows, const DenseWeights& weights,
-                const float* bias, float* y, std::int64_t ldy) {
-  if (!stream.is_cuda()) return matmul_f32(x, rows, weights, bias, y, ldy);
+                const float* bias, float* y, std::int64_t ldy, bool accumulate) {
+  if (!stream.is_cuda()) {
+    AQUATINT_ASSERT(!accumulate);
+    return matmul_f32(x, rows, weights, bias, y, ldy);
+  }
   AQUATINT_ASSERT(weights.plain_.defined() && weights.type() == DenseType::kF32);
-  run_cuda(stream, {CudaProduct::kF32, x, weights.plain_.bytes(), bias, y, rows,
-                    weights.outputs(), weights.columns(), 0, ldy, false});
+  const GpuOperands<float> operands{x,
+                                    rows,
+                                    weights.columns(),
+                                    weights.plain_.data<float>(),
+                                    weights.outputs(),
+                                    weights.columns(),
+                                    weights.columns()};
+  run_cuda(stream, cuda_args(CudaProduct::kF32, operands, bias, y, ldy, accumulate));
 }
 
 void matmul_bf16(Stream& stream, const std::uint16_t* x, std::int64_t rows,
-                 const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy) {
-  if (!stream.is_cuda()) return matmul_bf16(x, rows, weights, bias, y, ldy);
+                 const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy,
+                 bool accumulate) {
+  if (!stream.is_cuda()) {
+    AQUATINT_ASSERT(!accumulate);
+    return matmul_bf16(x, rows, weights, bias, y, ldy);
+  }
   AQUATINT_ASSERT(weights.plain_.defined() && weights.type() == DenseType::kBF16);
-  matmul_bf16_cuda(stream, x, rows, weights.plain_.data<std::uint16_t>(), weights.outputs(),
-                   weights.columns(), bias, y, ldy);
+  matmul_bf16_gpu(stream,
+                  {x, rows, weights.columns(), weights.plain_.data<std::uint16_t>(),
+                   weights.outputs(), weights.columns(), weights.columns()},
+                  bias, y, ldy, accumulate);
 }
 
-void matmul_bf16_cuda(Stream& stream, const std::uint16_t* x, std::int64_t rows,
-                      const std::uint16_t* w, std::int64_t outputs, std::int64_t columns,
-                      const float* bias, float* y, std::int64_t ldy) {
-  AQUATINT_ASSERT(ldy >= outputs);
-  run_cuda(stream,
-           {CudaProduct::kBF16, x, w, bias, y, rows, outputs, columns, 0, ldy, false});
+void matmul_bf16_gpu(Stream& stream, const GpuOperands<std::uint16_t>& operands, const float* bias,
+                     float* y, std::int64_t ldy, bool accumulate) {
+  AQUATINT_ASSERT(ldy >= operands.outputs);
+  run_cuda(stream, cuda_args(CudaProduct::kBF16, operands, bias, y, ldy, accumulate));
 }
 
-void matmul_int8_cuda(Stream& stream, const std::int8_t* x, std::int64_t rows,
-                      const std::int8_t* w, std::int64_t outputs, std::int64_t columns,
-                      std::int32_t* y) {
-  AQUATINT_ASSERT(outputs % 4 == 0 && columns % 4 == 0);
-  run_cuda(stream,
-           {CudaProduct::kInt8, x, w, nullptr, y, rows, outputs, columns, 0, outputs, false});
+bool matmul_int8_gpu(Stream& stream, const GpuOperands<std::int8_t>& operands, std::int32_t* y) {
+  if (operands.outputs % 4 != 0) return false;
+  AQUATINT_ASSERT(operands.columns % 4 == 0);
+  run_cuda(stream, cuda_args(CudaProduct::kInt8, operands, nullptr, y, operands.outputs, false));
+  return true;
 }
 
 void matmul_f32(const float* x, std::int64_t rows, const DenseWeights& weights, const float* bias,

@@ -44,11 +44,11 @@ class DenseWeights {
   friend void matmul_f32(const float* x, std::int64_t rows, const DenseWeights& weights,
                          const float* bias, float* y, std::int64_t ldy);
   friend void matmul_f32(Stream& stream, const float* x, std::int64_t rows,
-                         const DenseWeights& weights, const float* bias, float* y,
-                         std::int64_t ldy);
+                         const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy,
+                         bool accumulate);
   friend void matmul_bf16(Stream& stream, const std::uint16_t* x, std::int64_t rows,
                           const DenseWeights& weights, const float* bias, float* y,
-                          std::int64_t ldy);
+                          std::int64_t ldy, bool accumulate);
   friend void matmul_bf16(const std::uint16_t* x, std::int64_t rows, const DenseWeights& weights,
                           const float* bias, float* y, std::int64_t ldy);
   std::shared_ptr<const detail::PackedMatrix> packed_;
@@ -67,21 +67,29 @@ void matmul_f32(const float* x, std::int64_t rows, const DenseWeights& weights, 
 void matmul_bf16(const std::uint16_t* x, std::int64_t rows, const DenseWeights& weights,
                  const float* bias, float* y, std::int64_t ldy);
 
-// The same on the stream's device, where all pointers and the weights are.
+// The same on the stream's device, where all pointers and the weights are. A GPU can add to what y
+// holds; the CPU's products REQUIRE accumulate = false.
 void matmul_f32(Stream& stream, const float* x, std::int64_t rows, const DenseWeights& weights,
-                const float* bias, float* y, std::int64_t ldy);
+                const float* bias, float* y, std::int64_t ldy, bool accumulate = false);
 void matmul_bf16(Stream& stream, const std::uint16_t* x, std::int64_t rows,
-                 const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy);
+                 const DenseWeights& weights, const float* bias, float* y, std::int64_t ldy,
+                 bool accumulate = false);
 
-// Plain row-major products on a GPU with weights that were made there: y [rows, ldy] = x [rows,
-// columns] w[outputs, columns]^T. REQUIRES: a GPU.
-void matmul_bf16_cuda(Stream& stream, const std::uint16_t* x, std::int64_t rows,
-                      const std::uint16_t* w, std::int64_t outputs, std::int64_t columns,
-                      const float* bias, float* y, std::int64_t ldy);
-// y int32 [rows, outputs], exact. REQUIRES: a GPU, outputs and columns multiples of 4.
-void matmul_int8_cuda(Stream& stream, const std::int8_t* x, std::int64_t rows,
-                      const std::int8_t* w, std::int64_t outputs, std::int64_t columns,
-                      std::int32_t* y);
+// Row-major operands on a GPU whose weights were made there.
+template <typename T>
+struct GpuOperands {
+  const T* x = nullptr;  // [rows, ldx]
+  std::int64_t rows = 0, ldx = 0;
+  const T* w = nullptr;  // [outputs, ldw]
+  std::int64_t outputs = 0, ldw = 0;
+  std::int64_t columns = 0;
+};
+// y [rows, ldy] (+)= x W^T (+ bias). REQUIRES: a GPU.
+void matmul_bf16_gpu(Stream& stream, const GpuOperands<std::uint16_t>& operands, const float* bias,
+                     float* y, std::int64_t ldy, bool accumulate);
+// y int32 [rows, outputs], exact. False, and nothing done, for sizes that the library does not
+// take. REQUIRES: a GPU, columns a multiple of 4.
+bool matmul_int8_gpu(Stream& stream, const GpuOperands<std::int8_t>& operands, std::int32_t* y);
 
 // Signed 8-bit weights W [outputs, columns].
 class Int8Weights {

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/quant_matmul/cuda_args.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -80,6 +82,42 @@ void run(QuantMatmulFn fn, const QuantMatmulArgs& a) {
   }
 }
 
+QuantWeightsCuda cuda_weights(const GpuWeights& w) {
+  AQUATINT_ASSERT(w.data.device().is_cuda() && (w.bits == 4 || w.bits == 8));
+  QuantWeightsCuda plain;
+  plain.data = reinterpret_cast<const std::uint8_t*>(w.data.bytes());
+  plain.scales = w.scales.data<float>();
+  plain.zeros = w.zeros.defined() ? w.zeros.data<std::int8_t>() : nullptr;
+  plain.bits = w.bits;
+  plain.outputs = w.outputs;
+  plain.columns = w.columns;
+  plain.padded_columns = w.padded_columns;
+  plain.group_size = w.group_size;
+  plain.groups = w.groups;
+  return plain;
+}
+
+QuantMatmulCudaArgs cuda_args(const GpuWeights& w, std::int64_t rows, std::int64_t ldx,
+                              const float* bias, float* y, std::int64_t ldy) {
+  AQUATINT_ASSERT(rows >= 0 && ldx >= w.columns && ldy >= w.outputs);
+  QuantMatmulCudaArgs args;
+  args.w = cuda_weights(w);
+  args.rows = rows;
+  args.ldx = ldx;
+  args.bias = bias;
+  args.y = y;
+  args.ldy = ldy;
+  return args;
+}
+
+void run_epilogue(Stream& stream, const GpuWeights& w, QuantEpilogueCudaArgs args) {
+  static const CudaKernel<QuantEpilogueCudaArgs> kernel("aquatint_cuda_quant_epilogue");
+  AQUATINT_ASSERT(stream.is_cuda() && w.groups == 1);
+  AQUATINT_ASSERT(args.ld_sums >= w.outputs && args.ldy >= w.outputs);
+  args.w = cuda_weights(w);
+  kernel(stream, args);
+}
+
 }  // namespace
 
 const std::vector<QuantMatmulVariant>& quant_matmul_variants() {
@@ -110,6 +148,68 @@ void quant_matmul_a16(const Bf16Rows& x, std::int64_t rows, const PackedWeights&
   args.x16 = x.values;
   args.sums16 = x.group_sums;
   run(active_variant().a16, args);
+}
+
+void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,
+                     const float* bias, float* y, std::int64_t ldy) {
+  static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a8");
+  AQUATINT_ASSERT(stream.is_cuda());
+  QuantMatmulCudaArgs args = cuda_args(w, rows, w.group_size * w.groups, bias, y, ldy);
+  args.x8 = x.values;
+  args.x_scales = x.scales;
+  args.group_sums = x.group_sums;
+  kernel(stream, args);
+}
+
+void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
+                      const GpuWeights& w, const float* bias, float* y, std::int64_t ldy) {
+  static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a16");
+  AQUATINT_ASSERT(stream.is_cuda());
+  QuantMatmulCudaArgs args = cuda_args(w, rows, ldx, bias, y, ldy);
+  args.x16 = x;
+  kernel(stream, args);
+}
+
+void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out, std::int64_t ldo) {
+  static const CudaKernel<DequantizeCudaArgs> kernel("aquatint_cuda_dequantize");
+  AQUATINT_ASSERT(stream.is_cuda() && ldo >= w.columns);
+  DequantizeCudaArgs args;
+  args.w = cuda_weights(w);
+  args.out = out;
+  args.ldo = ldo;
+  kernel(stream, args);
+}
+
+void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out) {
+  dequantize_bf16(stream, w, out, w.padded_columns);
+}
+
+void scale_outputs(Stream& stream, const GpuWeights& w, std::int64_t rows, const float* bias,
+                   float* y, std::int64_t ldy) {
+  QuantEpilogueCudaArgs args;
+  args.float_sums = y;
+  args.rows = rows;
+  args.ld_sums = ldy;
+  args.bias = bias;
+  args.y = y;
+  args.ldy = ldy;
+  run_epilogue(stream, w, args);
+}
+
+void int8_epilogue(Stream& stream, const std::int32_t* sums, std::int64_t ld_sums,
+                   const Int8Rows& x, std::int64_t rows, const GpuWeights& w, const float* bias,
+                   bool accumulate, float* y, std::int64_t ldy) {
+  QuantEpilogueCudaArgs args;
+  args.int_sums = sums;
+  args.x_scales = x.scales;
+  args.group_sums = x.group_sums;
+  args.rows = rows;
+  args.ld_sums = ld_sums;
+  args.bias = bias;
+  args.accumulate = accumulate;
+  args.y = y;
+  args.ldy = ldy;
+  run_epilogue(stream, w, args);
 }
 
 }  // namespace aquatint::kernels

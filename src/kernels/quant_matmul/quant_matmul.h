@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "device/stream.h"
 #include "kernels/quant_matmul/quant_matmul_variants.h"
+#include "packing/gpu_weights.h"
 #include "packing/packed_weights.h"
 
 namespace aquatint::kernels {
@@ -37,6 +39,36 @@ void quant_matmul_a8(const Int8Rows& x, std::int64_t rows, const PackedWeights& 
 // bfloat16; sums are float32, in an order that depends on the variant and on whether rows is large.
 void quant_matmul_a16(const Bf16Rows& x, std::int64_t rows, const PackedWeights& w,
                       const float* bias, float* y, std::int64_t ldy);
+
+// The products on a GPU, where all pointers and the weights are; REQUIRES of all that follow: a
+// GPU. docs/kernels/quant_matmul_cuda.md. Memory-bound up to kGpuFewRows rows; more rows are right
+// but repeat the reading of the weights for each kGpuFewRows of them. With more rows, products that
+// a library makes are faster: of dequantized weights, or of int8 weights with one group.
+inline constexpr std::int64_t kGpuFewRows = 16;
+
+// The formula of the CPU: with one group the same bits, with more the same but for the order of the
+// sum over groups. x is quantized for w.group_size and w.groups; its rows are as long as their
+// product.
+void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,
+                     const float* bias, float* y, std::int64_t ldy);
+// x: bfloat16 [rows, ldx] in the order of the columns, of which the first w.columns are read; fast
+// when ldx is a multiple of 8.
+void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
+                      const GpuWeights& w, const float* bias, float* y, std::int64_t ldy);
+
+// The weights as bfloat16 [w.outputs, ldo], 0 past w.columns; ldo >= w.columns. With one group: the
+// integers q - zero, exactly, without the scale, which scale_outputs applies to their products.
+void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out, std::int64_t ldo);
+// The same with ldo = w.padded_columns.
+void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out);
+// y[m * ldy + n] = y[m * ldy + n] * scale[n] + bias[n]. REQUIRES: one group.
+void scale_outputs(Stream& stream, const GpuWeights& w, std::int64_t rows, const float* bias,
+                   float* y, std::int64_t ldy);
+// From sums [rows, ld_sums] = x q^T, exact in int32, to the result of quant_matmul_a8, which is
+// added to y if `accumulate`. REQUIRES: one group.
+void int8_epilogue(Stream& stream, const std::int32_t* sums, std::int64_t ld_sums,
+                   const Int8Rows& x, std::int64_t rows, const GpuWeights& w, const float* bias,
+                   bool accumulate, float* y, std::int64_t ldy);
 
 struct QuantMatmulVariant {
   Isa isa;

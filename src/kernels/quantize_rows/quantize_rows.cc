@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/quantize_rows/cuda_args.h"
 #include "kernels/quantize_rows/quantize_rows_variants.h"
 
 namespace aquatint::kernels {
@@ -58,6 +60,27 @@ bool quantize_rows_int8(const float* x, std::int64_t rows, std::int64_t columns,
   check_groups(columns, group_size, groups);
   const QuantizeRowsInt8Args args{x, columns, group_size, groups, values, scales, group_sums};
   return run(active_variant().int8, args, rows);
+}
+
+bool quantize_rows_int8(Stream& stream, const float* x, std::int64_t rows, std::int64_t columns,
+                        std::int64_t group_size, std::int64_t groups, std::int8_t* values,
+                        float* scales, std::int32_t* group_sums, int tag) {
+  if (!stream.is_cuda()) {
+    return quantize_rows_int8(x, rows, columns, group_size, groups, values, scales, group_sums);
+  }
+  static const CudaKernel<QuantizeRowsCudaArgs> kernel("aquatint_cuda_quantize_rows");
+  check_groups(columns, group_size, groups);
+  QuantizeRowsCudaArgs args;
+  args.x = x;
+  args.rows = rows;
+  args.columns = columns;
+  args.sink.int8 = values;
+  args.sink.scales = scales;
+  args.sink.group_sums = group_sums;
+  args.sink.group_size = group_size;
+  args.sink.groups = groups;
+  kernel(stream, args, tag);
+  return true;
 }
 
 bool round_rows_bf16(const float* x, std::int64_t rows, std::int64_t columns,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "device/stream.h"
 #include "kernels/quantize_rows/quantize_rows_variants.h"
 
 namespace aquatint::kernels {
@@ -19,6 +20,12 @@ namespace aquatint::kernels {
 bool quantize_rows_int8(const float* x, std::int64_t rows, std::int64_t columns,
                         std::int64_t group_size, std::int64_t groups, std::int8_t* values,
                         float* scales, std::int32_t* group_sums);
+
+// The same on the stream's device, where the pointers are. A GPU, on which the result is not known
+// when this returns, leaves `tag` for Stream::check_finite (if above 0) and true is returned.
+bool quantize_rows_int8(Stream& stream, const float* x, std::int64_t rows, std::int64_t columns,
+                        std::int64_t group_size, std::int64_t groups, std::int8_t* values,
+                        float* scales, std::int32_t* group_sums, int tag);
 
 // x to bfloat16 (nearest even), zero-padded. The four columns of each quad are stored in the order
 // 0, 2, 1, 3, the pairs in which quant_matmul meets the packed weights. group_sums [rows, groups]

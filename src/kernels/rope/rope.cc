@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/cuda_kernel.h"
+#include "kernels/rope/cuda_args.h"
 #include "kernels/rope/rope_variants.h"
 
 namespace aquatint::kernels {
@@ -19,6 +21,19 @@ RopeFn active_variant() {
     if (variant.isa <= active_isa()) best = variant.run;
   }
   return best;
+}
+
+void check(const float* x, std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+           const std::int32_t* positions, const float* inv_freq) {
+  if (rows < 0 || heads < 1 || head_dim < 2 || head_dim % 2 != 0) {
+    raise(ErrorKind::kInvalidArgument,
+          "rotary embedding: {} rows of {} heads of {} values (an even number is needed)", rows,
+          heads, head_dim);
+  }
+  if (rows > 0 && (x == nullptr || positions == nullptr || inv_freq == nullptr)) {
+    raise(ErrorKind::kInvalidArgument, "rotary embedding: no {} array",
+          x == nullptr ? "value" : (positions == nullptr ? "position" : "frequency"));
+  }
 }
 
 }  // namespace
@@ -36,20 +51,20 @@ const std::vector<RopeVariant>& rope_variants() {
 
 void rope(float* x, std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
           const std::int32_t* positions, const float* inv_freq) {
-  if (rows < 0 || heads < 1 || head_dim < 2 || head_dim % 2 != 0) {
-    raise(ErrorKind::kInvalidArgument,
-          "rotary embedding: {} rows of {} heads of {} values (an even number is needed)", rows,
-          heads, head_dim);
-  }
+  check(x, rows, heads, head_dim, positions, inv_freq);
   if (rows == 0) return;
-  if (x == nullptr || positions == nullptr || inv_freq == nullptr) {
-    raise(ErrorKind::kInvalidArgument, "rotary embedding: no {} array",
-          x == nullptr ? "value" : (positions == nullptr ? "position" : "frequency"));
-  }
   static const RopeFn run = active_variant();
   const RopeArgs args{x, heads, head_dim / 2, positions, inv_freq};
   parallel_for(rows, std::max<std::int64_t>(1, kValuesPerPart / (heads * head_dim)),
                [&](std::int64_t begin, std::int64_t end) { run(args, begin, end); });
+}
+
+void rope(Stream& stream, float* x, std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+          const std::int32_t* positions, const float* inv_freq) {
+  if (!stream.is_cuda()) return rope(x, rows, heads, head_dim, positions, inv_freq);
+  static const CudaKernel<RopeCudaArgs> kernel("aquatint_cuda_rope");
+  check(x, rows, heads, head_dim, positions, inv_freq);
+  kernel(stream, {x, rows, heads, head_dim / 2, positions, inv_freq});
 }
 
 std::vector<float> rope_inverse_frequencies(std::int64_t head_dim, double theta) {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "device/stream.h"
+
 namespace aquatint::kernels {
 
 // Rotates x [rows, heads * head_dim] in place: with the angle a = positions[row] * inv_freq[i],
@@ -13,6 +15,10 @@ namespace aquatint::kernels {
 // inv_freq is [head_dim / 2]. Error kInvalidArgument for an odd head_dim, negative sizes or missing
 // arrays.
 void rope(float* x, std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+          const std::int32_t* positions, const float* inv_freq);
+
+// The same on the stream's device, where all pointers are.
+void rope(Stream& stream, float* x, std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
           const std::int32_t* positions, const float* inv_freq);
 
 // theta^(-2i / head_dim) for i in [0, head_dim / 2), computed in double. Error kInvalidArgument for

@@ -1,0 +1,176 @@
+// Products of bfloat16 activations with packed weights on tensor cores. The weights are the left
+// operand, 16 outputs by 16 columns, so that one row of activations wastes none of the bytes that
+// come from memory; their integers become bfloat16 exactly, in registers.
+#include "kernels/quant_matmul/cuda_generic.cuh"
+#include "kernels/quant_matmul/cuda_stream.cuh"
+
+namespace aquatint::kernels {
+namespace {
+
+// A lane's weights of two outputs, g and g + 8, in a block of columns.
+struct Words {
+  uint32_t low[4], high[4];
+};
+
+__device__ __forceinline__ Words load_words(const uint8_t* weights, int lane) {
+  const uint4 low = *reinterpret_cast<const uint4*>(weights + lane * 16);
+  const uint4 high = *reinterpret_cast<const uint4*>(weights + kBlockBytes / 2 + lane * 16);
+  return {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
+}
+
+// The small whole numbers 128 + v are 0x4300 | v in bfloat16, and 256 is 0x4380.
+constexpr uint32_t kMagic = 0x43004300u;
+
+// int8 in the low bytes of both halves of `v`: seven bits make 128 + them, and the sign bit makes
+// 128 into 256; the difference is the number.
+__device__ __forceinline__ uint32_t bf16x2_of_int8x2(uint32_t v) {
+  return subtract_bf16x2((v & 0x007f007fu) | kMagic, (v & 0x00800080u) | kMagic);
+}
+
+// What is subtracted from the weights of an output: with 4 bits 128 + 8 + zero, which the pair of
+// 128 + u has too much.
+template <int kBits>
+__device__ __forceinline__ uint32_t offset_of(int zero) {
+  if constexpr (kBits == 4) return (0x4308u + static_cast<uint32_t>(zero)) * 0x10001u;
+  return bf16x2_of_int8x2((static_cast<uint32_t>(zero) & 0xffu) * 0x10001u);
+}
+
+// Pair `kPair` = 0..3 of the eight columns `piece` of a lane.
+template <int kBits>
+__device__ __forceinline__ uint32_t weight_pair(const uint32_t (&words)[4], int piece, int pair,
+                                                uint32_t offset) {
+  if constexpr (kBits == 4) {
+    return subtract_bf16x2(((words[piece] >> (4 * pair)) & 0x000f000fu) | kMagic, offset);
+  } else {
+    const uint32_t word = words[2 * piece + pair / 2];
+    // Bytes 2i and 2i + 1, each in a half; the other bytes do not matter but are the word's first.
+    const uint32_t two = __byte_perm(word, 0, pair % 2 == 0 ? 0x4140 : 0x4342);
+    return subtract_bf16x2(bf16x2_of_int8x2(two), offset);
+  }
+}
+
+// The activations of the eight columns `piece` of a lane, for row g of a tile; zeros where the tile
+// has no such row.
+template <typename F>
+__device__ __forceinline__ uint4 load_x(const uint8_t* x, int rows, int row, int piece, int t) {
+  if (row >= rows) return make_uint4(0, 0, 0, 0);
+  return *reinterpret_cast<const uint4*>(x + piece * rows * 64 + row * 64 + t * 16);
+}
+
+// d += the products of `kCount` pieces from `first`. offsets: of outputs g and g + 8 of a panel.
+template <typename F, int kCount>
+__device__ __forceinline__ void multiply_pieces(const uint8_t* x, int rows, int lane, int first,
+                                                const Words (&words)[F::kPanels],
+                                                const uint32_t (&offsets)[F::kPanels][2],
+                                                float (&d)[F::kPanels][F::kTiles][4]) {
+#pragma unroll
+  for (int piece = first; piece < first + kCount; ++piece) {
+    uint4 b[F::kTiles];
+#pragma unroll
+    for (int tile = 0; tile < F::kTiles; ++tile) {
+      b[tile] = load_x<F>(x, rows, lane / 4 + 8 * tile, piece, lane % 4);
+    }
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) {
+      const auto& low = words[p].low;
+      const auto& high = words[p].high;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t a[4] = {weight_pair<F::kBits>(low, piece, 2 * half, offsets[p][0]),
+                               weight_pair<F::kBits>(high, piece, 2 * half, offsets[p][1]),
+                               weight_pair<F::kBits>(low, piece, 2 * half + 1, offsets[p][0]),
+                               weight_pair<F::kBits>(high, piece, 2 * half + 1, offsets[p][1])};
+#pragma unroll
+        for (int tile = 0; tile < F::kTiles; ++tile) {
+          mma_bf16(d[p][tile], a, half == 0 ? b[tile].x : b[tile].z,
+                   half == 0 ? b[tile].y : b[tile].w);
+        }
+      }
+    }
+  }
+}
+
+// One block of columns whose groups have scales of their own.
+template <typename F>
+__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, int lane,
+                                                bool asymmetric, const Words (&words)[F::kPanels],
+                                                float (&sums)[F::kPanels][F::kTiles][4]) {
+  constexpr int kCount = 16 / F::kBits / F::kRuns;  // pieces
+  const int g = lane / 4;
+#pragma unroll
+  for (int run = 0; run < F::kRuns; ++run) {
+    uint32_t offsets[F::kPanels][2];
+    float d[F::kPanels][F::kTiles][4] = {};
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) {
+      const auto* zeros =
+          reinterpret_cast<const int8_t*>(stage + F::kZerosAt) + (p * F::kRuns + run) * kPanel;
+      offsets[p][0] = offset_of<F::kBits>(asymmetric ? zeros[g] : 0);
+      offsets[p][1] = offset_of<F::kBits>(asymmetric ? zeros[g + 8] : 0);
+    }
+    multiply_pieces<F, kCount>(stage + F::kXAt, rows, lane, run * kCount, words, offsets, d);
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) {
+      const auto* scales =
+          reinterpret_cast<const float*>(stage + F::kScalesAt) + (p * F::kRuns + run) * kPanel;
+      const float low = scales[g], high = scales[g + 8];
+#pragma unroll
+      for (int tile = 0; tile < F::kTiles; ++tile) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          sums[p][tile][i] = __fmaf_rn(d[p][tile][i], i < 2 ? low : high, sums[p][tile][i]);
+        }
+      }
+    }
+  }
+}
+
+template <typename F>
+__global__ void __launch_bounds__(kMostWarps* kLanes)
+    product_a16(const __grid_constant__ Work work) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  const Tile tile = my_tile<F>(work);
+  const QuantWeightsCuda& w = work.a.w;
+  const int g = static_cast<int>(threadIdx.x) % kLanes / 4;
+  const bool asymmetric = w.zeros != nullptr;
+  float sums[F::kPanels][F::kTiles][4] = {};
+  uint32_t offsets[F::kPanels][2];  // with one group
+  if constexpr (F::kRuns == 0) {
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) {
+      const int64_t output = static_cast<int64_t>(panel_to_read(work, tile, p)) * kPanel + g;
+      offsets[p][0] = offset_of<F::kBits>(asymmetric ? w.zeros[output] : 0);
+      offsets[p][1] = offset_of<F::kBits>(asymmetric ? w.zeros[output + 8] : 0);
+    }
+  }
+  stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage, int lane) {
+    Words words[F::kPanels];
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) words[p] = load_words(stage + p * kBlockBytes, lane);
+    if constexpr (F::kRuns == 0) {
+      multiply_pieces<F, 16 / F::kBits>(stage + F::kXAt, tile.rows, lane, 0, words, offsets, sums);
+    } else {
+      multiply_groups<F>(stage, tile.rows, lane, asymmetric, words, sums);
+    }
+  });
+  reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, float sum) {
+    if constexpr (F::kRuns == 0) sum *= w.scales[output];
+    if (work.a.bias != nullptr) sum += work.a.bias[output];
+    work.a.y[(tile.row + m) * work.a.ldy + output] = sum;
+  });
+}
+
+}  // namespace
+}  // namespace aquatint::kernels
+
+extern "C" int aquatint_cuda_quant_matmul_a16(const aquatint::kernels::QuantMatmulCudaArgs* args,
+                                              const aquatint::CudaLaunch* launch) noexcept {
+  using namespace aquatint::kernels;
+  if (args->rows == 0) return cudaSuccess;
+  cudaError_t error = cudaSuccess;
+  const bool found = dispatch<2>(*args, launch->multiprocessors, [&](auto form) {
+    using F = decltype(form);
+    error = start<F>(product_a16<F>, *args, *launch);
+  });
+  return found ? error : start_generic(*args, *launch);
+}

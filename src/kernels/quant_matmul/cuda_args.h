@@ -1,0 +1,50 @@
+// What the CUDA forms of quant_matmul.h work on. Pointers are to the memory of the GPU.
+#pragma once
+
+#include <stdint.h>
+
+namespace aquatint::kernels {
+
+// packing/gpu_weights.h, plain.
+struct QuantWeightsCuda {
+  const uint8_t* data = nullptr;
+  const float* scales = nullptr;
+  const int8_t* zeros = nullptr;  // null when symmetric
+  int bits = 0;
+  int64_t outputs = 0, columns = 0, padded_columns = 0, group_size = 0, groups = 0;
+};
+
+// Activations are x16, or x8 with its scales and sums.
+struct QuantMatmulCudaArgs {
+  QuantWeightsCuda w;
+  const uint16_t* x16 = nullptr;        // bfloat16 [rows, ldx]
+  const int8_t* x8 = nullptr;           // [rows, ldx], 0 past the weights' columns
+  const float* x_scales = nullptr;      // [rows], with x8
+  const int32_t* group_sums = nullptr;  // [rows, groups], with x8
+  int64_t rows = 0, ldx = 0;
+  const float* bias = nullptr;  // [outputs] or null
+  float* y = nullptr;           // [rows, ldy]
+  int64_t ldy = 0;
+};
+
+struct DequantizeCudaArgs {
+  QuantWeightsCuda w;
+  uint16_t* out = nullptr;  // bfloat16 [outputs, ldo], 0 past columns
+  int64_t ldo = 0;
+};
+
+// Exactly one of int_sums and float_sums is set; float_sums may be y.
+struct QuantEpilogueCudaArgs {
+  QuantWeightsCuda w;                   // one group
+  const int32_t* int_sums = nullptr;    // [rows, ld_sums]
+  const float* float_sums = nullptr;    // [rows, ld_sums]
+  const float* x_scales = nullptr;      // with int_sums
+  const int32_t* group_sums = nullptr;  // with int_sums
+  int64_t rows = 0, ld_sums = 0;
+  const float* bias = nullptr;
+  bool accumulate = false;
+  float* y = nullptr;  // [rows, ldy]
+  int64_t ldy = 0;
+};
+
+}  // namespace aquatint::kernels

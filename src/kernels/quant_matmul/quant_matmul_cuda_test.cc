@@ -1,0 +1,341 @@
+// The CUDA products against float64, and against the CPU's formula where it fixes the bits.
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "base/dtype.h"
+#include "kernels/cuda_testing.h"
+#include "kernels/quant_matmul/quant_matmul.h"
+
+namespace aquatint::kernels {
+namespace {
+
+using testing::DeviceArray;
+using testing::gpu_stream;
+
+struct Size {
+  std::int64_t rows, outputs, columns;
+};
+
+// The extremes come often: they are where narrow sums would saturate.
+int random_integer(std::mt19937& random, int least, int most) {
+  std::uniform_int_distribution<int> integer(least, most);
+  const int value = integer(random);
+  return random() % 3 != 0 ? value : value < 0 ? least : most;
+}
+
+QuantizedMatrix random_matrix(const WeightScheme& scheme, std::int64_t outputs,
+                              std::int64_t columns, std::mt19937& random) {
+  QuantizedMatrix m;
+  m.scheme = scheme;
+  m.values = Tensor::empty({outputs, columns}, DType::kI8);
+  for (std::int64_t i = 0; i < m.values.numel(); ++i) {
+    m.values.mutable_data<std::int8_t>()[i] =
+        static_cast<std::int8_t>(random_integer(random, scheme.qmin(), scheme.qmax()));
+  }
+  std::uniform_real_distribution<float> real(0.001f, 0.01f);
+  m.scales = Tensor::empty({outputs, m.groups()}, DType::kF32);
+  if (!scheme.symmetric) m.zero_points = Tensor::empty({outputs, m.groups()}, DType::kI8);
+  for (std::int64_t i = 0; i < m.scales.numel(); ++i) {
+    m.scales.mutable_data<float>()[i] = real(random);
+    if (!scheme.symmetric) {
+      m.zero_points.mutable_data<std::int8_t>()[i] =
+          static_cast<std::int8_t>(random_integer(random, scheme.qmin(), scheme.qmax()));
+    }
+  }
+  return m;
+}
+
+// A product, with activations in both forms.
+struct Problem {
+  Problem(const WeightScheme& scheme, const Size& size, std::int64_t padding = 0);
+  Int8Rows int8_rows() const { return {d_x8.data(), d_x_scales.data(), d_sums.data()}; }
+  std::int64_t group_of(std::int64_t k) const { return k / weights.group_size; }
+  int weight(std::int64_t n, std::int64_t k) const {
+    return matrix.values.data<std::int8_t>()[n * size.columns + k] -
+           matrix.zero_point(n, group_of(k));
+  }
+
+  Size size;
+  std::mt19937 random;
+  QuantizedMatrix matrix;
+  GpuWeights weights;
+  std::int64_t ldx16, ldx8;
+  std::vector<std::uint16_t> x16;
+  std::vector<std::int8_t> x8;
+  std::vector<float> x_scales, bias;
+  std::vector<std::int32_t> sums;
+  DeviceArray<std::uint16_t> d_x16{{}};
+  DeviceArray<std::int8_t> d_x8{{}};
+  DeviceArray<float> d_x_scales{{}}, d_bias{{}};
+  DeviceArray<std::int32_t> d_sums{{}};
+};
+
+Problem::Problem(const WeightScheme& scheme, const Size& of, std::int64_t padding)
+    : size(of),
+      random(static_cast<unsigned>(of.rows * 31 + of.outputs * 1009 + of.columns)),
+      matrix(random_matrix(scheme, of.outputs, of.columns, random)),
+      weights(pack_gpu_weights(matrix)),
+      ldx16(of.columns + padding),
+      ldx8(weights.group_size * weights.groups) {
+  const auto n = [](std::int64_t count) { return static_cast<std::size_t>(count); };
+  // What lies between rows must not be read: NaN.
+  x16.resize(n(size.rows * ldx16), std::uint16_t{0x7fc0});
+  x8.resize(n(size.rows * ldx8));
+  sums.resize(n(size.rows * weights.groups));
+  std::normal_distribution<float> normal;
+  for (std::int64_t m = 0; m < size.rows; ++m) {
+    x_scales.push_back(0.01f + 0.001f * static_cast<float>(m));
+    for (std::int64_t k = 0; k < size.columns; ++k) {
+      const int q = random_integer(random, -127, 127);
+      x8[n(m * ldx8 + k)] = static_cast<std::int8_t>(q);
+      sums[n(m * weights.groups + group_of(k))] += q;
+      x16[n(m * ldx16 + k)] = f32_to_bf16(normal(random));
+    }
+  }
+  for (std::int64_t i = 0; i < size.outputs; ++i) bias.push_back(normal(random));
+  for (Tensor* tensor : {&weights.data, &weights.scales, &weights.zeros}) {
+    *tensor = tensor->on(gpu_stream());
+  }
+  d_x16 = DeviceArray(x16);
+  d_x8 = DeviceArray(x8);
+  d_x_scales = DeviceArray(x_scales);
+  d_sums = DeviceArray(sums);
+  d_bias = DeviceArray(bias);
+}
+
+std::string name(const Problem& p) {
+  return fmt::format("{}, {} x {} x {}", p.matrix.scheme.str(), p.size.rows, p.size.outputs,
+                     p.size.columns);
+}
+
+DeviceArray<float> poisoned_result(const Problem& p, std::int64_t ldy) {
+  return DeviceArray<float>::poisoned(static_cast<std::size_t>(p.size.rows * ldy));
+}
+
+// Calls check(m, n, y, bias) for each element, and demands that those between rows are untouched.
+template <typename Check>
+void check_result(const Problem& p, const std::vector<float>& y, std::int64_t ldy, bool with_bias,
+                  const Check& check) {
+  for (std::int64_t m = 0; m < p.size.rows; ++m) {
+    for (std::int64_t n = 0; n < ldy; ++n) {
+      const float value = y[static_cast<std::size_t>(m * ldy + n)];
+      if (n >= p.size.outputs) {
+        ASSERT_TRUE(std::isnan(value)) << name(p) << ": wrote past row " << m;
+      } else {
+        check(m, n, value, with_bias ? p.bias[static_cast<std::size_t>(n)] : 0.0f);
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// Products are exact in float32. Each of about columns / 16 sums on the way, and those of the warps
+// and groups, loses at most 2^-22 of the magnitudes.
+void expect_a16(const Problem& p, const std::vector<float>& y, std::int64_t ldy, bool with_bias) {
+  check_result(p, y, ldy, with_bias, [&](std::int64_t m, std::int64_t n, float value, float bias) {
+    double sum = static_cast<double>(bias), magnitude = std::fabs(sum);
+    for (std::int64_t k = 0; k < p.size.columns; ++k) {
+      const double x =
+          static_cast<double>(bf16_to_f32(p.x16[static_cast<std::size_t>(m * p.ldx16 + k)]));
+      const double term =
+          x * p.weight(n, k) * static_cast<double>(p.matrix.scale(n, p.group_of(k)));
+      sum += term;
+      magnitude += std::fabs(term);
+    }
+    const double steps = static_cast<double>(p.size.columns) / 16 + 64;
+    ASSERT_NEAR(static_cast<double>(value), sum, steps * 0x1p-22 * magnitude)
+        << name(p) << " at " << m << ", " << n;
+  });
+}
+
+// Integers are exact: the bits of the CPU's formula with one group, and with more the rounding of
+// the sum over groups (or over the parts of long ones).
+void expect_a8(const Problem& p, const std::vector<float>& y, std::int64_t ldy, bool with_bias) {
+  check_result(p, y, ldy, with_bias, [&](std::int64_t m, std::int64_t n, float value, float bias) {
+    const float x_scale = p.x_scales[static_cast<std::size_t>(m)];
+    double sum = 0, magnitude = 0;
+    for (std::int64_t g = 0; g < p.weights.groups; ++g) {
+      int dot = 0;
+      double size = 0;
+      const std::int64_t end = std::min((g + 1) * p.weights.group_size, p.size.columns);
+      for (std::int64_t k = g * p.weights.group_size; k < end; ++k) {
+        const int term = p.weight(n, k) * p.x8[static_cast<std::size_t>(m * p.ldx8 + k)];
+        dot += term;
+        size += std::abs(term);
+      }
+      const float scale = p.matrix.scale(n, g);
+      if (p.weights.groups == 1) {
+        const float product = static_cast<float>(dot) * scale;
+        ASSERT_EQ(value, with_bias ? std::fma(product, x_scale, bias) : product * x_scale)
+            << name(p) << " at " << m << ", " << n;
+        return;
+      }
+      sum += static_cast<double>(dot) * static_cast<double>(scale);
+      magnitude += size * static_cast<double>(scale);
+    }
+    const double expected = sum * static_cast<double>(x_scale) + static_cast<double>(bias);
+    const double steps = 12 + static_cast<double>(p.size.columns) / 32;
+    const double bound = magnitude * static_cast<double>(x_scale) + std::fabs(expected);
+    ASSERT_NEAR(static_cast<double>(value), expected, steps * 0x1p-24 * bound)
+        << name(p) << " at " << m << ", " << n;
+  });
+}
+
+void check_few_rows(const Problem& p, std::int64_t ldy, bool with_bias) {
+  const float* bias = with_bias ? p.d_bias.data() : nullptr;
+  const auto y16 = poisoned_result(p, ldy);
+  quant_matmul_a16(gpu_stream(), p.d_x16.data(), p.ldx16, p.size.rows, p.weights, bias, y16.data(),
+                   ldy);
+  expect_a16(p, y16.host(), ldy, with_bias);
+  const auto y8 = poisoned_result(p, ldy);
+  quant_matmul_a8(gpu_stream(), p.int8_rows(), p.size.rows, p.weights, bias, y8.data(), ldy);
+  expect_a8(p, y8.host(), ldy, with_bias);
+}
+
+std::vector<WeightScheme> schemes() {
+  std::vector<WeightScheme> all;
+  for (const bool symmetric : {true, false}) {
+    all.push_back({8, symmetric, Granularity::kRow, 0});
+    all.push_back({4, symmetric, Granularity::kRow, 0});
+    for (const std::int64_t group : {64, 128}) {
+      all.push_back({8, symmetric, Granularity::kGroup, group});
+    }
+    for (const std::int64_t group : {32, 64, 96, 128, 256, 384}) {
+      all.push_back({4, symmetric, Granularity::kGroup, group});
+    }
+  }
+  all.push_back({8, false, Granularity::kGroup, 32});  // those without a fast form
+  all.push_back({4, false, Granularity::kGroup, 24});
+  all.push_back({3, true, Granularity::kGroup, 128});
+  return all;
+}
+
+class QuantMatmulCuda : public ::testing::TestWithParam<WeightScheme> {
+ protected:
+  void SetUp() override {
+    if (!testing::has_gpu()) GTEST_SKIP() << "no CUDA device";
+  }
+};
+
+TEST_P(QuantMatmulCuda, MultipliesFewRows) {
+  for (const Size& size : {Size{1, 1, 8},
+                           {1, 16, 128},
+                           {2, 15, 40},
+                           {7, 17, 129},
+                           {8, 100, 640},
+                           {9, 33, 264},
+                           {16, 100, 2080},
+                           {1, 513, 2080},
+                           {3, 17, 5632},
+                           {13, 40, 5632}}) {
+    const Problem p(GetParam(), size);
+    check_few_rows(p, size.outputs, true);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(QuantMatmulCuda, MultipliesAnyNumberOfRows) {
+  for (std::int64_t rows = 1; rows <= 18; ++rows) {
+    const Problem p(GetParam(), {rows, 24, 416}, rows % 3 * 4);
+    check_few_rows(p, 24 + rows % 4, rows % 2 == 0);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// Enough blocks of threads for two panels each, of an odd number of panels.
+TEST_P(QuantMatmulCuda, MultipliesManyOutputsAndRows) {
+  check_few_rows(Problem(GetParam(), {16, 4304 + 7, 136}), 4311, false);
+  check_few_rows(Problem(GetParam(), {200, 500, 264}), 512, true);
+}
+
+TEST_P(QuantMatmulCuda, DequantizesToBf16) {
+  for (const Size& size : {Size{0, 1, 8}, {0, 17, 129}, {0, 33, 1000}}) {
+    const Problem p(GetParam(), size);
+    for (const std::int64_t ldo : {p.weights.padded_columns, size.columns, size.columns + 3}) {
+      const auto out =
+          DeviceArray<std::uint16_t>::poisoned(static_cast<std::size_t>(size.outputs * ldo));
+      dequantize_bf16(gpu_stream(), p.weights, out.data(), ldo);
+      const auto got = out.host();
+      for (std::int64_t n = 0; n < size.outputs; ++n) {
+        for (std::int64_t k = 0; k < ldo; ++k) {
+          const float scale =
+              p.weights.groups == 1 || k >= size.columns ? 1 : p.matrix.scale(n, p.group_of(k));
+          const float value = k < size.columns ? static_cast<float>(p.weight(n, k)) * scale : 0.0f;
+          ASSERT_EQ(got[static_cast<std::size_t>(n * ldo + k)], f32_to_bf16(value))
+              << name(p) << " at " << n << ", " << k;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemes, QuantMatmulCuda, ::testing::ValuesIn(schemes()),
+                         [](const auto& scheme) {
+                           std::string text = scheme.param.str();
+                           for (char& c : text) c = c == ' ' ? '_' : c;
+                           return text;
+                         });
+
+// What a library's int8 product leaves becomes what quant_matmul_a8 gives.
+TEST(QuantMatmulEpilogueCuda, HasTheBitsOfTheProduct) {
+  if (!testing::has_gpu()) GTEST_SKIP() << "no CUDA device";
+  for (const bool symmetric : {true, false}) {
+    for (const Size& size : {Size{3, 513, 40}, {18, 64, 200}, {5, 600, 16}}) {
+      const Problem p({8, symmetric, Granularity::kRow, 0}, size);
+      const std::int64_t ld_sums = p.weights.padded_outputs();
+      std::vector<std::int32_t> sums(static_cast<std::size_t>(size.rows * ld_sums), 1 << 30);
+      for (std::int64_t m = 0; m < size.rows; ++m) {
+        for (std::int64_t n = 0; n < size.outputs; ++n) {
+          int dot = 0;
+          for (std::int64_t k = 0; k < size.columns; ++k) {
+            dot += p.matrix.values.data<std::int8_t>()[n * size.columns + k] *
+                   p.x8[static_cast<std::size_t>(m * p.ldx8 + k)];
+          }
+          sums[static_cast<std::size_t>(m * ld_sums + n)] = dot;
+        }
+      }
+      const DeviceArray d_sums(sums);
+      for (const bool with_bias : {true, false}) {
+        const float* bias = with_bias ? p.d_bias.data() : nullptr;
+        const auto y = poisoned_result(p, size.outputs);
+        int8_epilogue(gpu_stream(), d_sums.data(), ld_sums, p.int8_rows(), size.rows, p.weights,
+                      bias, false, y.data(), size.outputs);
+        const auto once = y.host();
+        expect_a8(p, once, size.outputs, with_bias);
+        int8_epilogue(gpu_stream(), d_sums.data(), ld_sums, p.int8_rows(), size.rows, p.weights,
+                      bias, true, y.data(), size.outputs);
+        const auto twice = y.host();
+        for (std::size_t i = 0; i < twice.size(); ++i) {
+          ASSERT_NEAR(twice[i], 2 * once[i], 1e-6f * (std::fabs(once[i]) + 4)) << name(p);
+        }
+      }
+    }
+  }
+}
+
+TEST(QuantMatmulEpilogueCuda, ScalesOutputs) {
+  if (!testing::has_gpu()) GTEST_SKIP() << "no CUDA device";
+  for (const Size& size : {Size{3, 513, 40}, {18, 64, 40}}) {
+    const Problem p({8, true, Granularity::kRow, 0}, size);
+    std::vector<float> sums;
+    for (std::int64_t i = 0; i < size.rows * size.outputs; ++i) {
+      sums.push_back(static_cast<float>(i) - 1000.5f);
+    }
+    const DeviceArray y(sums), unbiased(sums);
+    scale_outputs(gpu_stream(), p.weights, size.rows, p.d_bias.data(), y.data(), size.outputs);
+    scale_outputs(gpu_stream(), p.weights, size.rows, nullptr, unbiased.data(), size.outputs);
+    const auto got = y.host(), got_unbiased = unbiased.host();
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const auto n = static_cast<std::int64_t>(i) % size.outputs;
+      const float scale = p.matrix.scale(n, 0);
+      ASSERT_EQ(got[i], std::fma(sums[i], scale, p.bias[static_cast<std::size_t>(n)])) << i;
+      ASSERT_EQ(got_unbiased[i], sums[i] * scale) << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace aquatint::kernels
