@@ -1,6 +1,7 @@
 // What kernels that make whole rows of activations share: a block holds one row in shared memory,
 // whatever made it, and writes it in one of the forms of RowSink. The int8 form has the formula,
-// and for the same float values the bits, of quantize_rows_int8.
+// and for the same float values the bits, of quantize_rows_int8. V is how many values a thread
+// moves at a time: 4 where rows are multiples of 4 and aligned, else 1.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,6 +14,7 @@ namespace aquatint::kernels::cuda {
 
 // Rows whose largest magnitude is below this quantize to zero: 127 / absmax stays finite.
 constexpr float kSmallestRowAbsmax = 1e-30f;
+constexpr unsigned kInfinityBits = 0x7f800000u;
 constexpr int kWarp = 32;
 
 struct Fault {
@@ -20,37 +22,82 @@ struct Fault {
   int tag = 0;
 };
 
-inline Fault fault_of(const CudaLaunch& launch) {
-  return {launch.fault, launch.tag};
-}
+inline Fault fault_of(const CudaLaunch& launch) { return {launch.fault, launch.tag}; }
 
 __device__ inline void report(const Fault& fault) {
   if (fault.tag > 0) atomicCAS(fault.word, 0, fault.tag);
 }
 
-__device__ inline bool is_finite(float x) {
-  return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u;
+template <int V>
+struct Values {
+  float v[V];
+};
+
+__device__ inline Values<4> load_four(const float* p) {
+  const float4 four = *reinterpret_cast<const float4*>(p);
+  return {{four.x, four.y, four.z, four.w}};
+}
+
+template <int V>
+__device__ Values<V> load(const float* p) {
+  if constexpr (V == 4) {
+    return load_four(p);
+  } else {
+    return {{*p}};
+  }
+}
+
+template <int V>
+__device__ void store(float* p, const Values<V>& values) {
+  if constexpr (V == 4) {
+    *reinterpret_cast<float4*>(p) =
+        make_float4(values.v[0], values.v[1], values.v[2], values.v[3]);
+  } else {
+    *p = values.v[0];
+  }
 }
 
 // Round to nearest even; NaN stays NaN.
 __device__ inline uint16_t to_bf16(float x) {
   const uint32_t bits = __float_as_uint(x);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  if ((bits & 0x7fffffffu) > kInfinityBits) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// Sum, or maximum, over a block, in a fixed order; every thread gets it. `scratch` holds 32 floats.
-template <typename Combine>
-__device__ float block_reduce(float value, float* scratch, Combine combine) {
+// Stores as bfloat16, aligned as the values are; reports what is not finite then.
+template <int V>
+__device__ void store_bf16(uint16_t* p, const Values<V>& values, const Fault& fault) {
+  uint16_t rounded[V];
+  bool finite = true;
+  for (int i = 0; i < V; ++i) {
+    rounded[i] = to_bf16(values.v[i]);
+    finite = finite && (rounded[i] & 0x7f80u) != 0x7f80u;
+  }
+  if (!finite) report(fault);
+  if constexpr (V == 4) {
+    *reinterpret_cast<ushort4*>(p) = make_ushort4(rounded[0], rounded[1], rounded[2], rounded[3]);
+  } else {
+    *p = rounded[0];
+  }
+}
+
+// Sum, or maximum, over a block, in a fixed order; every thread gets it. `scratch` holds 32 values.
+template <typename T, typename Combine>
+__device__ T block_reduce(T value, T* scratch, Combine combine) {
   for (int offset = kWarp / 2; offset > 0; offset /= 2) {
     value = combine(value, __shfl_xor_sync(~0u, value, offset));
   }
   const int warps = static_cast<int>(blockDim.x) / kWarp;
+  if (warps == 1) return value;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   __syncthreads();  // the scratch of an earlier reduction is read
-  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = value;
+  if (lane == 0) scratch[threadIdx.x / kWarp] = value;
   __syncthreads();
-  value = scratch[0];
-  for (int w = 1; w < warps; ++w) value = combine(value, scratch[w]);
+  value = scratch[lane < warps ? lane : 0];  // the first again is one too many for a sum
+  if (lane >= warps) value = T{};
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    value = combine(value, __shfl_xor_sync(~0u, value, offset));
+  }
   return value;
 }
 
@@ -58,78 +105,76 @@ __device__ inline float block_sum(float value, float* scratch) {
   return block_reduce(value, scratch, [](float a, float b) { return a + b; });
 }
 
-__device__ inline float block_max(float value, float* scratch) {
-  return block_reduce(value, scratch, [](float a, float b) { return fmaxf(a, b); });
-}
-
 // The int8 form of the row in shared memory.
 __device__ inline void write_int8(const RowSink& sink, const Fault& fault, int64_t row,
                                   int64_t columns, const float* values, float* scratch) {
-  float absmax = 0;
-  float bad = 0;
+  // Magnitudes order like their bits; those of NaN and infinity are the largest.
+  unsigned most = 0;
   for (int64_t k = threadIdx.x; k < columns; k += blockDim.x) {
-    absmax = fmaxf(absmax, fabsf(values[k]));
-    if (!is_finite(values[k])) bad = 1;
+    most = max(most, __float_as_uint(values[k]) & 0x7fffffffu);
   }
-  absmax = block_max(absmax, scratch);
-  bad = block_max(bad, scratch);
-  const bool zero = bad != 0 || absmax < kSmallestRowAbsmax;
+  most = block_reduce(most, reinterpret_cast<unsigned*>(scratch),
+                      [](unsigned a, unsigned b) { return max(a, b); });
+  const float absmax = __uint_as_float(most);
+  const bool bad = most >= kInfinityBits;
+  const bool zero = bad || absmax < kSmallestRowAbsmax;
   const float inverse = zero ? 0.0f : __fdiv_rn(127.0f, absmax);
   if (threadIdx.x == 0) {
     sink.scales[row] = zero ? 0.0f : __fdiv_rn(absmax, 127.0f);
-    if (bad != 0) report(fault);
+    if (bad) report(fault);
   }
-  // A warp takes whole groups, so that their sums stay inside it; groups are multiples of 4.
-  const int lane = threadIdx.x % kWarp;
+  // A warp takes whole groups, so that their sums stay inside it; groups are multiples of 4. The
+  // one group of a row without groups all warps share.
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   int8_t* out = sink.int8 + row * sink.group_size * sink.groups;
   const auto quantize = [&](int64_t k) {
     const float q = k < columns && !zero ? rintf(values[k] * inverse) : 0.0f;
     return static_cast<int>(fminf(fmaxf(q, -127.0f), 127.0f));
   };
-  const bool shared_group = sink.groups == 1;  // all warps work on the one group
-  for (int64_t g = shared_group ? 0 : threadIdx.x / kWarp; g < sink.groups; g += warps) {
+  const auto quantize_group = [&](int64_t g, int64_t first, int64_t step) {
     int sum = 0;
-    const int64_t first = shared_group ? threadIdx.x : lane;
-    const int64_t step = shared_group ? blockDim.x : kWarp;
     for (int64_t j = first * 4; j < sink.group_size; j += step * 4) {
       const int64_t k = g * sink.group_size + j;
-      const char4 four = make_char4(
-          static_cast<signed char>(quantize(k)), static_cast<signed char>(quantize(k + 1)),
-          static_cast<signed char>(quantize(k + 2)), static_cast<signed char>(quantize(k + 3)));
-      sum += four.x + four.y + four.z + four.w;
-      *reinterpret_cast<char4*>(out + k) = four;
+      const int q[4] = {quantize(k), quantize(k + 1), quantize(k + 2), quantize(k + 3)};
+      sum += q[0] + q[1] + q[2] + q[3];
+      *reinterpret_cast<char4*>(out + k) =
+          make_char4(static_cast<signed char>(q[0]), static_cast<signed char>(q[1]),
+                     static_cast<signed char>(q[2]), static_cast<signed char>(q[3]));
     }
+    return sum;
+  };
+  const auto plus = [](int a, int b) { return a + b; };
+  if (sink.groups == 1) {
+    const int sum = block_reduce(quantize_group(0, threadIdx.x, blockDim.x),
+                                 reinterpret_cast<int*>(scratch), plus);
+    if (threadIdx.x == 0) sink.group_sums[row] = sum;
+    return;
+  }
+  for (int64_t g = threadIdx.x / kWarp; g < sink.groups; g += warps) {
+    int sum = quantize_group(g, lane, kWarp);
     for (int offset = kWarp / 2; offset > 0; offset /= 2) {
       sum += __shfl_xor_sync(~0u, sum, offset);
     }
-    if (!shared_group) {
-      if (lane == 0) sink.group_sums[row * sink.groups + g] = sum;
-      continue;
-    }
-    // Sums of whole numbers this small are exact in float32: 127 * 65536 < 2^24.
-    const float total = block_sum(lane == 0 ? static_cast<float>(sum) : 0.0f, scratch);
-    if (threadIdx.x == 0) sink.group_sums[row] = static_cast<int>(total);
-    break;
+    if (lane == 0) sink.group_sums[row * sink.groups + g] = sum;
   }
 }
 
 // Writes the row that the block has in `values` (shared memory, written and synchronized).
-__device__ inline void write_row(const RowSink& sink, const Fault& fault, int64_t row,
-                                 int64_t columns, const float* values, float* scratch) {
+template <int V>
+__device__ void write_row(const RowSink& sink, const Fault& fault, int64_t row, int64_t columns,
+                          const float* values, float* scratch) {
   if (sink.int8 != nullptr) {
     write_int8(sink, fault, row, columns, values, scratch);
     return;
   }
-  for (int64_t k = threadIdx.x; k < columns; k += blockDim.x) {
-    const float value = values[k];
+  for (int64_t k = int64_t{threadIdx.x} * V; k < columns; k += int64_t{blockDim.x} * V) {
+    const Values<V> some = load<V>(values + k);
     if (sink.f32 != nullptr) {
-      sink.f32[row * columns + k] = value;
-      continue;
+      store<V>(sink.f32 + row * columns + k, some);
+    } else {
+      store_bf16<V>(sink.bf16 + row * columns + k, some, fault);
     }
-    const uint16_t rounded = to_bf16(value);
-    if ((rounded & 0x7f80u) == 0x7f80u) report(fault);
-    sink.bf16[row * columns + k] = rounded;
   }
 }
 
@@ -141,7 +186,7 @@ inline int row_threads(int64_t rows, int64_t columns, int multiprocessors) {
   return static_cast<int>(threads);
 }
 
-// Shared memory of such a block: the row, and 32 floats for reductions.
+// Shared memory of such a block: 32 values for reductions, and the row.
 inline size_t row_shared_bytes(int64_t columns) {
   return (static_cast<size_t>(columns) + kWarp) * sizeof(float);
 }
@@ -153,6 +198,12 @@ cudaError_t allow_shared(Kernel kernel, size_t bytes) {
   if (bytes <= kAlways) return cudaSuccess;
   return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                               static_cast<int>(bytes));
+}
+
+// Whether rows of `columns` values at these addresses can be moved four at a time.
+template <typename... Pointers>
+bool in_fours(int64_t columns, Pointers... pointers) {
+  return columns % 4 == 0 && ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
 }  // namespace aquatint::kernels::cuda

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "kernels/conv1d_causal/conv1d_causal.h"
-#include "kernels/gated_norm/gated_norm.h"
 
 namespace aquatint {
 namespace {
@@ -97,11 +96,9 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
   return p;
 }
 
-void GlaMixer::gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const {
+LinearInput GlaMixer::gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const {
   const GlaConfig& c = config_;
   const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
-  const float* norm_weight =
-      weights_.head_norm.weight.defined() ? weights_.head_norm.weight.data<float>() : nullptr;
   float* gate = nullptr;
   if (c.output_gate) {
     gate = context.workspace.take<float>(rows * columns);
@@ -109,12 +106,14 @@ void GlaMixer::gate_and_norm(ForwardContext& context, LinearInput& x, float* o) 
     context.tap(weights_.module, ".gate", gate, rows, columns);
   }
   const bool fused = c.gate_activation == kernels::Activation::kSilu;
-  Stream& stream = context.stream();
-  kernels::gated_rms_norm(stream, o, fused ? gate : nullptr, norm_weight, rows, c.heads, c.dv,
-                          weights_.head_norm.eps, o);
-  if (gate != nullptr && !fused) {
-    kernels::gated_activation(stream, c.gate_activation, gate, o, rows * columns, o);
-  }
+  LinearInput normed = LinearInput::gated_norm(context, o, fused ? gate : nullptr,
+                                               weights_.head_norm, rows, c.heads, c.dv);
+  if (gate == nullptr || fused) return normed;
+  kernels::ProductView gate_view, normed_view;
+  gate_view.f32 = gate;
+  normed_view.f32 = normed.f32();
+  gate_view.ld = normed_view.ld = columns;
+  return LinearInput::gated(context, c.gate_activation, gate_view, normed_view, rows, columns);
 }
 
 void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
@@ -134,8 +133,7 @@ void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const 
                        static_cast<std::int64_t>(sequences.size()), p.q, p.k, p.v, p.decay, o);
   context.tap(weights_.module, ".o", o, rows, columns);
 
-  gate_and_norm(context, x, o);
-  LinearInput output = LinearInput::values(context, o, rows, columns);
+  LinearInput output = gate_and_norm(context, x, o);
   weights_.o.forward_add(context, output, y);
 }
 

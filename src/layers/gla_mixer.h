@@ -54,7 +54,7 @@ class GlaMixer : public Mixer {
                     std::span<const Segment> segments) const;
   float* convolve(ForwardContext& context, const float* x, std::int64_t rows, const Tensor& weight,
                   std::span<const Segment> segments, std::size_t state_index) const;
-  void gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const;
+  LinearInput gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const;
 
   GlaConfig config_;
   GlaWeights weights_;

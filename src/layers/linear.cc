@@ -5,6 +5,15 @@
 #include "kernels/residual_add/residual_add.h"
 
 namespace aquatint {
+namespace {
+
+// Rows of a step up to which a GPU multiplies packed weights itself, reading them (mostly from its
+// cache) for each kGpuFewRows of them. Beyond, the library's products win with what they need: int8
+// sums that are finished in another pass, or weights expanded to bfloat16.
+constexpr std::int64_t kMostOwnRowsA8 = 4 * kernels::kGpuFewRows;
+constexpr std::int64_t kMostOwnRowsA16 = 3 * kernels::kGpuFewRows;
+
+}  // namespace
 
 Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
     : module_(weights.module), activations_(weights.activations) {
@@ -45,6 +54,45 @@ void Linear::forward(ForwardContext& context, LinearInput& x, float* y, std::int
   }
 }
 
+kernels::ProductView Linear::forward_view(ForwardContext& context, LinearInput& x) const {
+  const std::int64_t rows = x.rows();
+  kernels::ProductView view;
+  view.ld = outputs_;
+  const bool many = context.stream().is_cuda() && context.taps == nullptr &&
+                    rows > kMostOwnRowsA8 && !bias_.defined();
+  if (many && gpu_ && activations_ == ActivationScheme::kInt8Dynamic && takes_library_int8()) {
+    const kernels::Int8Rows x8 = x.int8(gpu_->group_size, gpu_->groups, module_);
+    view.sums = library_int8_sums(context, x8, rows);
+    view.ld = gpu_->padded_outputs();
+    view.x_scales = x8.scales;
+    view.x_sums = x8.group_sums;
+    view.w_scales = gpu_->scales.data<float>();
+    view.w_zeros = gpu_->zeros.defined() ? gpu_->zeros.data<std::int8_t>() : nullptr;
+    return view;
+  }
+  if (many && dense_ && dense_->type() == kernels::DenseType::kBF16) {
+    auto* y = context.workspace.take<std::uint16_t>(rows * outputs_);
+    kernels::matmul_bf16_gpu(
+        context.stream(),
+        {x.plain_bf16(module_), rows, columns_, dense_->gpu_bf16(), outputs_, columns_, columns_},
+        y, outputs_);
+    view.bf16 = y;
+    return view;
+  }
+  if (many && gpu_ && activations_ == ActivationScheme::kFloat && gpu_->groups > 1) {
+    auto* y = context.workspace.take<std::uint16_t>(rows * outputs_);
+    const std::uint16_t* x16 = x.plain_bf16(module_);
+    const Workspace::Scope scope(context.workspace);
+    kernels::matmul_bf16_gpu(context.stream(), expanded_operands(context, x16, rows), y, outputs_);
+    view.bf16 = y;
+    return view;
+  }
+  float* y = context.workspace.take<float>(rows * outputs_);
+  forward(context, x, y);
+  view.f32 = y;
+  return view;
+}
+
 void Linear::forward_add(ForwardContext& context, LinearInput& x, float* y) const {
   const std::int64_t rows = x.rows();
   if (context.taps == nullptr && can_accumulate(context, rows)) {
@@ -60,8 +108,10 @@ void Linear::forward_add(ForwardContext& context, LinearInput& x, float* y) cons
 bool Linear::can_accumulate(const ForwardContext& context, std::int64_t rows) const {
   if (!context.stream().is_cuda()) return false;
   if (!gpu_) return true;
-  if (rows <= kernels::kGpuFewRows) return false;
-  return activations_ == ActivationScheme::kInt8Dynamic ? takes_library_int8() : gpu_->groups > 1;
+  if (activations_ == ActivationScheme::kInt8Dynamic) {
+    return rows > kMostOwnRowsA8 && takes_library_int8();
+  }
+  return rows > kMostOwnRowsA16 && gpu_->groups > 1;
 }
 
 void Linear::multiply(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
@@ -100,19 +150,37 @@ void Linear::multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, 
   const std::int64_t rows = x.rows();
   const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
   const kernels::Int8Rows x8 = x.int8(w.group_size, w.groups, module_);
-  if (rows <= kernels::kGpuFewRows || !takes_library_int8()) {
+  if (rows <= kMostOwnRowsA8 || !takes_library_int8()) {
     AQUATINT_ASSERT(!accumulate);
     kernels::quant_matmul_a8(context.stream(), x8, rows, w, bias, y, ldy);
     return;
   }
   const Workspace::Scope scope(context.workspace);
+  const std::int32_t* sums = library_int8_sums(context, x8, rows);
+  kernels::int8_epilogue(context.stream(), sums, w.padded_outputs(), x8, rows, w, bias, accumulate,
+                         y, ldy);
+}
+
+// int32 sums [rows, padded outputs] of the library's product, in the workspace.
+std::int32_t* Linear::library_int8_sums(ForwardContext& context, const kernels::Int8Rows& x8,
+                                        std::int64_t rows) const {
+  const GpuWeights& w = *gpu_;
   auto* sums = context.workspace.take<std::int32_t>(rows * w.padded_outputs());
   kernels::matmul_int8_gpu(context.stream(),
                            {x8.values, rows, w.padded_columns, w.data.data<std::int8_t>(),
                             w.padded_outputs(), w.padded_columns, w.padded_columns},
                            sums);
-  kernels::int8_epilogue(context.stream(), sums, w.padded_outputs(), x8, rows, w, bias, accumulate,
-                         y, ldy);
+  return sums;
+}
+
+// Operands of the library's bfloat16 product, with the weights expanded into the workspace.
+kernels::GpuOperands<std::uint16_t> Linear::expanded_operands(ForwardContext& context,
+                                                              const std::uint16_t* x16,
+                                                              std::int64_t rows) const {
+  const std::int64_t ldw = gpu_->padded_columns;
+  auto* w16 = context.workspace.take<std::uint16_t>(outputs_ * ldw);
+  kernels::dequantize_bf16(context.stream(), *gpu_, w16, ldw);
+  return {x16, rows, columns_, w16, outputs_, ldw, columns_};
 }
 
 // With many rows the library's bfloat16 product is worth expanding the weights for.
@@ -123,18 +191,15 @@ void Linear::multiply_gpu_a16(ForwardContext& context, LinearInput& x, float* y,
   const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
   const std::uint16_t* x16 = x.plain_bf16(module_);
   Stream& stream = context.stream();
-  if (rows <= kernels::kGpuFewRows) {
+  if (rows <= kMostOwnRowsA16) {
     AQUATINT_ASSERT(!accumulate);
     kernels::quant_matmul_a16(stream, x16, columns_, rows, w, bias, y, ldy);
     return;
   }
   const Workspace::Scope scope(context.workspace);
-  const std::int64_t ldw = w.padded_columns;
-  auto* w16 = context.workspace.take<std::uint16_t>(outputs_ * ldw);
-  kernels::dequantize_bf16(stream, w, w16, ldw);
   const bool scaled = w.groups > 1;  // else the integers, whose products get scale and bias
-  kernels::matmul_bf16_gpu(stream, {x16, rows, columns_, w16, outputs_, ldw, columns_},
-                           scaled ? bias : nullptr, y, ldy, accumulate);
+  kernels::matmul_bf16_gpu(stream, expanded_operands(context, x16, rows), scaled ? bias : nullptr,
+                           y, ldy, accumulate);
   if (!scaled) kernels::scale_outputs(stream, w, rows, bias, y, ldy);
 }
 

@@ -47,6 +47,9 @@ class Linear {
   void forward(ForwardContext& context, LinearInput& x, float* y) const {
     forward(context, x, y, outputs_);
   }
+  // The product in the form that is cheapest to make, for a reader that takes any: in memory of the
+  // workspace. The reader must come before x ends.
+  kernels::ProductView forward_view(ForwardContext& context, LinearInput& x) const;
   // Adds the product to y [rows, outputs]: the residual connection. Forms of x that y is an input
   // of (a normalization of it) are made before y changes.
   void forward_add(ForwardContext& context, LinearInput& x, float* y) const;
@@ -62,6 +65,11 @@ class Linear {
                 bool accumulate) const;
   void forward_simulated(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
   bool takes_library_int8() const;
+  std::int32_t* library_int8_sums(ForwardContext& context, const kernels::Int8Rows& x8,
+                                  std::int64_t rows) const;
+  kernels::GpuOperands<std::uint16_t> expanded_operands(ForwardContext& context,
+                                                        const std::uint16_t* x16,
+                                                        std::int64_t rows) const;
   bool can_accumulate(const ForwardContext& context, std::int64_t rows) const;
   void multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
                        bool accumulate) const;

@@ -1,6 +1,7 @@
 #include "layers/linear_input.h"
 
 #include "base/error.h"
+#include "kernels/gated_norm/gated_norm.h"
 #include "kernels/quantize_rows/quantize_rows.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/round_bf16/round_bf16.h"
@@ -34,41 +35,61 @@ LinearInput LinearInput::normalized(ForwardContext& context, const float* x, con
 }
 
 LinearInput LinearInput::gated(ForwardContext& context, kernels::Activation activation,
-                               const float* gate, const float* up, std::int64_t rows,
-                               std::int64_t columns) {
+                               const kernels::ProductView& gate, const kernels::ProductView& up,
+                               std::int64_t rows, std::int64_t columns) {
   LinearInput input(context, Source::kGated, rows, columns);
-  input.x_ = gate;
+  input.gate_ = gate;
   input.up_ = up;
   input.activation_ = activation;
   return input;
 }
 
-const float* LinearInput::f32() {
-  if (f32_ != nullptr) return f32_;
-  Stream& stream = context_->stream();
-  float* y = context_->workspace.take<float>(rows_ * columns_);
-  if (source_ == Source::kNorm) {
-    kernels::rms_norm(stream, x_, weight_data(*norm_), rows_, columns_, norm_->eps, y);
-  } else {
-    kernels::gated_activation(stream, activation_, x_, up_, rows_ * columns_, y);
-  }
-  f32_ = y;
-  return y;
+LinearInput LinearInput::gated_norm(ForwardContext& context, const float* o, const float* gate,
+                                    const RmsNorm& norm, std::int64_t rows, std::int64_t heads,
+                                    std::int64_t dv) {
+  LinearInput input(context, Source::kGatedNorm, rows, heads * dv);
+  input.x_ = o;
+  input.norm_gate_ = gate;
+  input.norm_ = &norm;
+  input.heads_ = heads;
+  return input;
 }
 
-bool LinearInput::make_int8(std::int64_t group_size, std::int64_t groups, std::int8_t* values,
-                            float* scales, std::int32_t* sums, int tag) {
+const float* LinearInput::f32() {
+  if (f32_ != nullptr) return f32_;
+  kernels::RowSink sink;
+  sink.f32 = context_->workspace.take<float>(rows_ * columns_);
+  make(sink, 0);
+  f32_ = sink.f32;
+  return f32_;
+}
+
+// Whether the source can leave as int8, or bfloat16, without a float32 copy.
+bool LinearInput::fuses(bool int8) const {
+  if (f32_ != nullptr || source_ == Source::kValues) return false;
+  return context_->stream().is_cuda() || (int8 && source_ != Source::kGatedNorm);
+}
+
+// Makes the source's values in the form of the sink: float32, or one that fuses() allows.
+bool LinearInput::make(const kernels::RowSink& sink, int tag) {
   Stream& stream = context_->stream();
-  if (f32_ != nullptr) {
-    return kernels::quantize_rows_int8(stream, f32_, rows_, columns_, group_size, groups, values,
-                                       scales, sums, tag);
-  }
   if (source_ == Source::kNorm) {
-    return kernels::rms_norm_int8(stream, x_, weight_data(*norm_), rows_, columns_, norm_->eps,
-                                  group_size, groups, values, scales, sums, tag);
+    return kernels::rms_norm(stream, x_, weight_data(*norm_), rows_, columns_, norm_->eps, sink,
+                             tag);
   }
-  return kernels::gated_activation_int8(stream, activation_, x_, up_, rows_, columns_, group_size,
-                                        groups, values, scales, sums, tag);
+  if (source_ == Source::kGated) {
+    return kernels::gated_activation(stream, activation_, gate_, up_, rows_, columns_, sink, tag);
+  }
+  AQUATINT_ASSERT(source_ == Source::kGatedNorm);
+  const std::int64_t dv = columns_ / heads_;
+  if (stream.is_cuda()) {
+    kernels::gated_rms_norm_gpu(stream, x_, norm_gate_, weight_data(*norm_), rows_, heads_, dv,
+                                norm_->eps, sink, tag);
+  } else {
+    kernels::gated_rms_norm(x_, norm_gate_, weight_data(*norm_), rows_, heads_, dv, norm_->eps,
+                            sink.f32);
+  }
+  return true;
 }
 
 kernels::Int8Rows LinearInput::int8(std::int64_t group_size, std::int64_t groups,
@@ -80,7 +101,12 @@ kernels::Int8Rows LinearInput::int8(std::int64_t group_size, std::int64_t groups
   auto* scales = context_->workspace.take<float>(rows_);
   auto* sums = context_->workspace.take<std::int32_t>(rows_ * groups);
   const int tag = context_->stream().fault_tag(consumer);
-  if (!make_int8(group_size, groups, values, scales, sums, tag)) raise_not_finite(consumer);
+  const kernels::RowSink sink{nullptr, nullptr, values, scales, sums, group_size, groups};
+  const bool finite =
+      fuses(true) ? make(sink, tag)
+                  : kernels::quantize_rows_int8(context_->stream(), f32(), rows_, columns_,
+                                                group_size, groups, values, scales, sums, tag);
+  if (!finite) raise_not_finite(consumer);
   int8_.push_back({group_size, groups, {values, scales, sums}});
   return int8_.back().rows;
 }
@@ -104,15 +130,12 @@ const std::uint16_t* LinearInput::plain_bf16(const std::string& consumer) {
   Stream& stream = context_->stream();
   const int tag = stream.fault_tag(consumer);
   auto* values = context_->workspace.take<std::uint16_t>(rows_ * columns_);
-  // GPUs make this form where they make the values; the CPU rounds them in a pass of its own.
-  if (stream.is_cuda() && f32_ == nullptr && source_ == Source::kNorm) {
-    kernels::rms_norm_bf16(stream, x_, weight_data(*norm_), rows_, columns_, norm_->eps, values,
-                           tag);
-  } else if (stream.is_cuda() && f32_ == nullptr) {
-    kernels::gated_activation_bf16(stream, activation_, x_, up_, rows_, columns_, values, tag);
-  } else if (!kernels::round_bf16(stream, f32(), rows_ * columns_, values, tag)) {
-    raise_not_finite(consumer);
-  }
+  kernels::RowSink sink;
+  sink.bf16 = values;
+  const bool finite = fuses(false)
+                          ? make(sink, tag)
+                          : kernels::round_bf16(stream, f32(), rows_ * columns_, values, tag);
+  if (!finite) raise_not_finite(consumer);
   plain_bf16_ = values;
   return plain_bf16_;
 }

@@ -1,8 +1,8 @@
 // The activations that feed one or more Linear layers, in whichever form each of them wants:
 // float32, int8 rows or bfloat16 rows. Forms are made on first use and shared, so q, k, v and the
 // gate quantize their common input once. The source may be a normalization or a gated product not
-// yet computed; when every consumer wants int8 these are fused with the quantization and no float
-// copy is written.
+// yet computed; when no consumer wants float32 these are fused with the quantization (and on GPUs
+// with the rounding to bfloat16) and no float copy is written.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "kernels/activation/activation.h"
+#include "kernels/product_view.h"
 #include "kernels/quant_matmul/quant_matmul.h"
+#include "kernels/row_sink.h"
 #include "layers/context.h"
 
 namespace aquatint {
@@ -29,10 +31,15 @@ class LinearInput {
   // RMSNorm of x, computed on demand.
   static LinearInput normalized(ForwardContext& context, const float* x, const RmsNorm& norm,
                                 std::int64_t rows, std::int64_t columns);
-  // activation(gate) * up, computed on demand.
+  // activation(gate) * up of two products in the forms they left, computed on demand.
   static LinearInput gated(ForwardContext& context, kernels::Activation activation,
-                           const float* gate, const float* up, std::int64_t rows,
-                           std::int64_t columns);
+                           const kernels::ProductView& gate, const kernels::ProductView& up,
+                           std::int64_t rows, std::int64_t columns);
+  // RMSNorm of each head of o [rows, heads * dv], then times silu(gate) unless gate is null,
+  // computed on demand.
+  static LinearInput gated_norm(ForwardContext& context, const float* o, const float* gate,
+                                const RmsNorm& norm, std::int64_t rows, std::int64_t heads,
+                                std::int64_t dv);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
@@ -47,7 +54,7 @@ class LinearInput {
   const std::uint16_t* plain_bf16(const std::string& consumer);
 
  private:
-  enum class Source { kValues, kNorm, kGated };
+  enum class Source { kValues, kNorm, kGated, kGatedNorm };
   struct Int8Form {
     std::int64_t group_size, groups;
     kernels::Int8Rows rows;
@@ -58,17 +65,19 @@ class LinearInput {
   };
   LinearInput(ForwardContext& context, Source source, std::int64_t rows, std::int64_t columns)
       : context_(&context), source_(source), rows_(rows), columns_(columns) {}
-  bool make_int8(std::int64_t group_size, std::int64_t groups, std::int8_t* values, float* scales,
-                 std::int32_t* sums, int tag);
+  bool fuses(bool int8) const;
+  bool make(const kernels::RowSink& sink, int tag);
 
   ForwardContext* context_;
   Source source_;
   std::int64_t rows_, columns_;
   const float* f32_ = nullptr;
   const std::uint16_t* plain_bf16_ = nullptr;
-  const float* x_ = nullptr;  // input of the normalization, or the gate
-  const float* up_ = nullptr;
+  const float* x_ = nullptr;  // input of a normalization
+  const float* norm_gate_ = nullptr;
   const RmsNorm* norm_ = nullptr;
+  std::int64_t heads_ = 1;
+  kernels::ProductView gate_, up_;
   kernels::Activation activation_ = kernels::Activation::kIdentity;
   std::vector<Int8Form> int8_;
   std::vector<Bf16Form> bf16_;

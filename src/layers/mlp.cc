@@ -3,12 +3,9 @@
 namespace aquatint {
 
 void GatedMlp::forward(ForwardContext& context, LinearInput& x, float* y) const {
-  const std::int64_t rows = x.rows(), inner = gate.outputs();
-  float* g = context.workspace.take<float>(rows * inner);
-  float* u = context.workspace.take<float>(rows * inner);
-  gate.forward(context, x, g);
-  up.forward(context, x, u);
-  LinearInput product = LinearInput::gated(context, activation, g, u, rows, inner);
+  const kernels::ProductView g = gate.forward_view(context, x);
+  const kernels::ProductView u = up.forward_view(context, x);
+  LinearInput product = LinearInput::gated(context, activation, g, u, x.rows(), gate.outputs());
   down.forward_add(context, product, y);
 }
 

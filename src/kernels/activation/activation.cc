@@ -46,12 +46,6 @@ const detail::ActivationKernels& kernels() {
   return *chosen;
 }
 
-void run_rows_cuda(Stream& stream, const GatedRowsCudaArgs& args, int tag) {
-  static const CudaKernel<GatedRowsCudaArgs> kernel("aquatint_cuda_gated_rows");
-  AQUATINT_ASSERT(args.columns > 0);
-  kernel(stream, args, tag);
-}
-
 }  // namespace
 
 std::optional<Activation> activation_from_name(std::string_view name) {
@@ -94,40 +88,27 @@ bool gated_activation_int8(Activation activation, const float* gate, const float
 void activate(Stream& stream, Activation activation, float* x, std::int64_t n) {
   if (!stream.is_cuda()) return activate(activation, x, n);
   if (activation == Activation::kIdentity) return;
-  gated_activation(stream, activation, x, nullptr, n, x);
-}
-
-void gated_activation(Stream& stream, Activation activation, const float* gate, const float* up,
-                      std::int64_t n, float* y) {
-  if (!stream.is_cuda()) return gated_activation(activation, gate, up, n, y);
   static const CudaKernel<ActivationCudaArgs> kernel("aquatint_cuda_activation");
-  kernel(stream, {activation, gate, up, y, n});
+  kernel(stream, {activation, x, n});
 }
 
-bool gated_activation_int8(Stream& stream, Activation activation, const float* gate,
-                           const float* up, std::int64_t rows, std::int64_t columns,
-                           std::int64_t group_size, std::int64_t groups, std::int8_t* values,
-                           float* scales, std::int32_t* group_sums, int tag) {
-  if (!stream.is_cuda()) {
-    return gated_activation_int8(activation, gate, up, rows, columns, group_size, groups, values,
-                                 scales, group_sums);
+bool gated_activation(Stream& stream, Activation activation, const ProductView& gate,
+                      const ProductView& up, std::int64_t rows, std::int64_t columns,
+                      const RowSink& sink, int tag) {
+  if (stream.is_cuda()) {
+    static const CudaKernel<GatedRowsCudaArgs> kernel("aquatint_cuda_gated_rows");
+    AQUATINT_ASSERT(columns > 0);
+    kernel(stream, {activation, gate, up, rows, columns, sink}, tag);
+    return true;
   }
-  RowSink sink;
-  sink.int8 = values;
-  sink.scales = scales;
-  sink.group_sums = group_sums;
-  sink.group_size = group_size;
-  sink.groups = groups;
-  run_rows_cuda(stream, {activation, gate, up, rows, columns, sink}, tag);
+  AQUATINT_ASSERT(gate.f32 != nullptr && gate.ld == columns);
+  AQUATINT_ASSERT(up.f32 != nullptr && up.ld == columns && sink.bf16 == nullptr);
+  if (sink.int8 != nullptr) {
+    return gated_activation_int8(activation, gate.f32, up.f32, rows, columns, sink.group_size,
+                                 sink.groups, sink.int8, sink.scales, sink.group_sums);
+  }
+  gated_activation(activation, gate.f32, up.f32, rows * columns, sink.f32);
   return true;
-}
-
-void gated_activation_bf16(Stream& stream, Activation activation, const float* gate,
-                           const float* up, std::int64_t rows, std::int64_t columns,
-                           std::uint16_t* y, int tag) {
-  RowSink sink;
-  sink.bf16 = y;
-  run_rows_cuda(stream, {activation, gate, up, rows, columns, sink}, tag);
 }
 
 namespace detail {

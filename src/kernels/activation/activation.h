@@ -9,6 +9,8 @@
 
 #include "device/stream.h"
 #include "kernels/activation/activation_kind.h"
+#include "kernels/product_view.h"
+#include "kernels/row_sink.h"
 
 namespace aquatint::kernels {
 
@@ -35,18 +37,13 @@ bool gated_activation_int8(Activation activation, const float* gate, const float
                            std::int64_t groups, std::int8_t* values, float* scales,
                            std::int32_t* group_sums);
 
-// The same on the stream's device, where all pointers are. What the quantizing form finds on a GPU
-// is reported to the stream under `tag` (Stream::fault_tag), and it returns true.
+// The same on the stream's device, where all pointers are.
 void activate(Stream& stream, Activation activation, float* x, std::int64_t n);
-void gated_activation(Stream& stream, Activation activation, const float* gate, const float* up,
-                      std::int64_t n, float* y);
-bool gated_activation_int8(Stream& stream, Activation activation, const float* gate,
-                           const float* up, std::int64_t rows, std::int64_t columns,
-                           std::int64_t group_size, std::int64_t groups, std::int8_t* values,
-                           float* scales, std::int32_t* group_sums, int tag);
-// y = f(gate) * up, [rows, columns], rounded to bfloat16; on GPUs only.
-void gated_activation_bf16(Stream& stream, Activation activation, const float* gate,
-                           const float* up, std::int64_t rows, std::int64_t columns,
-                           std::uint16_t* y, int tag);
+// f(gate) * up, [rows, columns], in the form the sink asks for. On the CPU gate and up are float32
+// without gaps, and the sink float32 or int8. False if the form int8 finds NaN or infinity; a GPU
+// reports that to the stream under `tag` (Stream::fault_tag), of bfloat16 too, and returns true.
+bool gated_activation(Stream& stream, Activation activation, const ProductView& gate,
+                      const ProductView& up, std::int64_t rows, std::int64_t columns,
+                      const RowSink& sink, int tag);
 
 }  // namespace aquatint::kernels

@@ -1,6 +1,7 @@
-// Activation functions on a GPU: elementwise in float32, or by rows that leave as bfloat16 or int8.
+// Activation functions on a GPU: elementwise where values leave as float32 or bfloat16, a block per
+// row where the row gets a scale.
 #include "kernels/activation/cuda_args.h"
-#include "kernels/cuda_rows.cuh"
+#include "kernels/cuda_product.cuh"
 
 namespace aquatint::kernels {
 namespace {
@@ -28,27 +29,66 @@ __device__ float apply(Activation activation, float x) {
   return 0.5f * x * (1.0f + tanhf(kSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
 }
 
-__device__ float gated_value(Activation activation, const float* gate, const float* up,
-                             int64_t i) {
-  const float value = apply(activation, gate[i]);
-  return up != nullptr ? value * up[i] : value;
+template <int V>
+__device__ cuda::Values<V> gated_values(const GatedRowsCudaArgs& a, int64_t row, int64_t k) {
+  auto values = cuda::load<V>(a.gate, row, k);
+  const auto up = cuda::load<V>(a.up, row, k);
+  for (int i = 0; i < V; ++i) values.v[i] = apply(a.activation, values.v[i]) * up.v[i];
+  return values;
 }
 
-__global__ void elementwise(ActivationCudaArgs a) {
+__global__ void activate(ActivationCudaArgs a) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < a.n) a.y[i] = gated_value(a.activation, a.gate, a.up, i);
+  if (i < a.n) a.x[i] = apply(a.activation, a.x[i]);
 }
 
-__global__ void gated_rows(GatedRowsCudaArgs a, cuda::Fault fault) {
-  extern __shared__ float shared[];
+// Blocks of columns along x, rows along y.
+template <int V>
+__global__ void gated_elements(const __grid_constant__ GatedRowsCudaArgs a, cuda::Fault fault) {
+  const int64_t k = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * V;
+  if (k >= a.columns) return;
+  for (int64_t row = blockIdx.y; row < a.rows; row += gridDim.y) {
+    const auto values = gated_values<V>(a, row, k);
+    if (a.sink.f32 != nullptr) {
+      cuda::store<V>(a.sink.f32 + row * a.columns + k, values);
+    } else {
+      cuda::store_bf16<V>(a.sink.bf16 + row * a.columns + k, values, fault);
+    }
+  }
+}
+
+template <int V>
+__global__ void gated_rows(const __grid_constant__ GatedRowsCudaArgs a, cuda::Fault fault) {
+  extern __shared__ __align__(16) float shared[];
   float* scratch = shared;
   float* values = shared + cuda::kWarp;
   const int64_t row = blockIdx.x;
-  for (int64_t k = threadIdx.x; k < a.columns; k += blockDim.x) {
-    values[k] = gated_value(a.activation, a.gate, a.up, row * a.columns + k);
+  for (int64_t k = int64_t{threadIdx.x} * V; k < a.columns; k += int64_t{blockDim.x} * V) {
+    cuda::store<V>(values + k, gated_values<V>(a, row, k));
   }
   __syncthreads();
-  cuda::write_row(a.sink, fault, row, a.columns, values, scratch);
+  cuda::write_int8(a.sink, fault, row, a.columns, values, scratch);
+}
+
+cudaError_t launch_rows(const GatedRowsCudaArgs& a, const CudaLaunch& launch, bool fours) {
+  const auto kernel = fours ? gated_rows<4> : gated_rows<1>;
+  const size_t shared = cuda::row_shared_bytes(a.columns);
+  if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
+  const int threads = cuda::row_threads(a.rows, a.columns, launch.multiprocessors);
+  kernel<<<static_cast<unsigned>(a.rows), threads, shared,
+           static_cast<cudaStream_t>(launch.stream)>>>(a, cuda::fault_of(launch));
+  return cudaGetLastError();
+}
+
+cudaError_t launch_elements(const GatedRowsCudaArgs& a, const CudaLaunch& launch, bool fours) {
+  constexpr int64_t kMostRows = 32768;  // along the grid's second dimension
+  const int64_t threads = fours ? a.columns / 4 : a.columns;
+  const dim3 grid(static_cast<unsigned>((threads + kThreads - 1) / kThreads),
+                  static_cast<unsigned>(a.rows < kMostRows ? a.rows : kMostRows));
+  const auto kernel = fours ? gated_elements<4> : gated_elements<1>;
+  kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(launch.stream)>>>(
+      a, cuda::fault_of(launch));
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -59,7 +99,7 @@ extern "C" int aquatint_cuda_activation(const aquatint::kernels::ActivationCudaA
   using namespace aquatint::kernels;
   if (args->n == 0) return cudaSuccess;
   const auto blocks = static_cast<unsigned>((args->n + kThreads - 1) / kThreads);
-  elementwise<<<blocks, kThreads, 0, static_cast<cudaStream_t>(launch->stream)>>>(*args);
+  activate<<<blocks, kThreads, 0, static_cast<cudaStream_t>(launch->stream)>>>(*args);
   return cudaGetLastError();
 }
 
@@ -67,10 +107,9 @@ extern "C" int aquatint_cuda_gated_rows(const aquatint::kernels::GatedRowsCudaAr
                                         const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
   if (args->rows == 0) return cudaSuccess;
-  const size_t shared = cuda::row_shared_bytes(args->columns);
-  if (const cudaError_t error = cuda::allow_shared(gated_rows, shared)) return error;
-  const int threads = cuda::row_threads(args->rows, args->columns, launch->multiprocessors);
-  gated_rows<<<static_cast<unsigned>(args->rows), threads, shared,
-               static_cast<cudaStream_t>(launch->stream)>>>(*args, cuda::fault_of(*launch));
-  return cudaGetLastError();
+  const bool fours = cuda::in_fours(args->gate, args->columns) &&
+                     cuda::in_fours(args->up, args->columns) &&
+                     cuda::in_fours(args->columns, args->sink.f32, args->sink.bf16);
+  return args->sink.int8 != nullptr ? launch_rows(*args, *launch, fours)
+                                    : launch_elements(*args, *launch, fours);
 }

@@ -4,24 +4,22 @@
 #include <stdint.h>
 
 #include "kernels/activation/activation_kind.h"
+#include "kernels/product_view.h"
 #include "kernels/row_sink.h"
 
 namespace aquatint::kernels {
 
-// y[i] = f(gate[i]) * up[i], or f(gate[i]) where `up` is null, for i < n.
+// x[i] = f(x[i]) for i < n.
 struct ActivationCudaArgs {
   Activation activation = Activation::kIdentity;
-  const float* gate = nullptr;
-  const float* up = nullptr;
-  float* y = nullptr;
+  float* x = nullptr;
   int64_t n = 0;
 };
 
-// The same over rows that leave in another form.
+// f(gate) * up, [rows, columns].
 struct GatedRowsCudaArgs {
   Activation activation = Activation::kIdentity;
-  const float* gate = nullptr;
-  const float* up = nullptr;
+  ProductView gate, up;
   int64_t rows = 0, columns = 0;
   RowSink sink;
 };

@@ -1,80 +1,55 @@
-// The gated norm of heads on a GPU: a warp takes the vector of one head, reads it once for its
-// length and once more, from the cache, for the result.
-#include <cuda_runtime.h>
-
-#include "device/cuda_launch.h"
+// The gated norm of heads on a GPU. A block takes one head's vector, or all heads of a row where
+// the row gets a scale, reads them once and writes them in the form the next product wants.
+#include "kernels/cuda_rows.cuh"
 #include "kernels/gated_norm/cuda_args.h"
 
 namespace aquatint::kernels {
 namespace {
 
-constexpr int kWarp = 32;
-constexpr int kWarps = 4;  // of a block
-
-__device__ float gated(float normalized, const float* gate, int64_t at) {
-  if (gate == nullptr) return normalized;
-  const float g = gate[at];
-  return normalized * (g / (1.0f + expf(-g)));
-}
-
-__device__ float4 gated(float4 normalized, const float* gate, int64_t at) {
-  if (gate == nullptr) return normalized;
-  const float4 g = *reinterpret_cast<const float4*>(gate + at);
-  normalized.x *= g.x / (1.0f + expf(-g.x));
-  normalized.y *= g.y / (1.0f + expf(-g.y));
-  normalized.z *= g.z / (1.0f + expf(-g.z));
-  normalized.w *= g.w / (1.0f + expf(-g.w));
-  return normalized;
-}
-
-// Every lane gets the factor 1 / sqrt(mean square + eps).
-__device__ float inverse_norm(float squares, const GatedNormCudaArgs& a) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-    squares += __shfl_xor_sync(~0u, squares, offset);
-  }
-  return __fdiv_rn(1.0f, __fsqrt_rn(__fdiv_rn(squares, static_cast<float>(a.dv)) + a.eps));
-}
-
-// y may be o or gate: a lane writes only what it alone has read, after it was read.
-__global__ void norm_four(GatedNormCudaArgs a) {
-  const int64_t vector = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-  if (vector >= a.vectors) return;
-  const int64_t at = vector * a.dv;
-  const int64_t first = threadIdx.x % kWarp * 4;
+// The head's vector at `o` into shared memory; results of other heads stay as they are.
+template <int V>
+__device__ void norm_head(const GatedNormCudaArgs& a, const float* o, const float* gate,
+                          float* values, float* scratch) {
+  const int64_t first = int64_t{threadIdx.x} * V, step = int64_t{blockDim.x} * V;
   float squares = 0;
-  for (int64_t j = first; j < a.dv; j += kWarp * 4) {
-    const float4 o = *reinterpret_cast<const float4*>(a.o + at + j);
-    squares += o.x * o.x + o.y * o.y + (o.z * o.z + o.w * o.w);
+  for (int64_t k = first; k < a.dv; k += step) {
+    const auto x = cuda::load<V>(o + k);
+    cuda::store<V>(values + k, x);
+    for (int i = 0; i < V; ++i) squares += x.v[i] * x.v[i];
   }
-  const float inverse = inverse_norm(squares, a);
-  for (int64_t j = first; j < a.dv; j += kWarp * 4) {
-    float4 y = *reinterpret_cast<const float4*>(a.o + at + j);
-    y = make_float4(y.x * inverse, y.y * inverse, y.z * inverse, y.w * inverse);
+  squares = cuda::block_sum(squares, scratch);
+  const float mean = __fdiv_rn(squares, static_cast<float>(a.dv));
+  const float inverse = __fdiv_rn(1.0f, __fsqrt_rn(mean + a.eps));
+  for (int64_t k = first; k < a.dv; k += step) {
+    auto x = cuda::load<V>(values + k);
+    for (int i = 0; i < V; ++i) x.v[i] *= inverse;
     if (a.w != nullptr) {
-      const float4 w = *reinterpret_cast<const float4*>(a.w + j);
-      y = make_float4(y.x * w.x, y.y * w.y, y.z * w.z, y.w * w.w);
+      const auto w = cuda::load<V>(a.w + k);
+      for (int i = 0; i < V; ++i) x.v[i] *= w.v[i];
     }
-    *reinterpret_cast<float4*>(a.y + at + j) = gated(y, a.gate, at + j);
+    if (gate != nullptr) {
+      const auto g = cuda::load<V>(gate + k);
+      for (int i = 0; i < V; ++i) x.v[i] *= g.v[i] / (1.0f + expf(-g.v[i]));
+    }
+    cuda::store<V>(values + k, x);
   }
 }
 
-__global__ void norm_one(GatedNormCudaArgs a) {
-  const int64_t vector = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-  if (vector >= a.vectors) return;
-  const int64_t at = vector * a.dv;
-  const int64_t first = threadIdx.x % kWarp;
-  float squares = 0;
-  for (int64_t j = first; j < a.dv; j += kWarp) squares += a.o[at + j] * a.o[at + j];
-  const float inverse = inverse_norm(squares, a);
-  for (int64_t j = first; j < a.dv; j += kWarp) {
-    float y = a.o[at + j] * inverse;
-    if (a.w != nullptr) y *= a.w[j];
-    a.y[at + j] = gated(y, a.gate, at + j);
+// `heads` of the row or vector that is the block's.
+template <int V>
+__global__ void gated_norm(const __grid_constant__ GatedNormCudaArgs a, int64_t heads,
+                           cuda::Fault fault) {
+  extern __shared__ __align__(16) float shared[];
+  float* scratch = shared;
+  float* values = shared + cuda::kWarp;
+  const int64_t columns = heads * a.dv, block = blockIdx.x;
+  for (int64_t h = 0; h < heads; ++h) {
+    const int64_t at = block * columns + h * a.dv;
+    norm_head<V>(a, a.o + at, a.gate != nullptr ? a.gate + at : nullptr, values + h * a.dv,
+                 scratch);
   }
-}
-
-bool aligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0;
+  __syncthreads();
+  cuda::write_row<V>(a.sink, fault, block, columns, values, scratch);
 }
 
 }  // namespace
@@ -83,14 +58,17 @@ bool aligned(const void* pointer) {
 extern "C" int aquatint_cuda_gated_norm(const aquatint::kernels::GatedNormCudaArgs* args,
                                         const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
-  if (args->vectors == 0) return cudaSuccess;
-  const auto blocks = static_cast<unsigned>((args->vectors + kWarps - 1) / kWarps);
-  const auto stream = static_cast<cudaStream_t>(launch->stream);
-  if (args->dv % 4 == 0 && aligned(args->o) && aligned(args->gate) && aligned(args->w) &&
-      aligned(args->y)) {
-    norm_four<<<blocks, kWarps * kWarp, 0, stream>>>(*args);
-  } else {
-    norm_one<<<blocks, kWarps * kWarp, 0, stream>>>(*args);
-  }
+  if (args->rows == 0) return cudaSuccess;
+  const bool whole_rows = args->sink.int8 != nullptr;
+  const int64_t heads = whole_rows ? args->heads : 1;
+  const int64_t blocks = whole_rows ? args->rows : args->rows * args->heads;
+  const bool fours =
+      cuda::in_fours(args->dv, args->o, args->gate, args->w, args->sink.f32, args->sink.bf16);
+  const auto kernel = fours ? gated_norm<4> : gated_norm<1>;
+  const size_t shared = cuda::row_shared_bytes(heads * args->dv);
+  if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
+  const int threads = cuda::row_threads(blocks, args->dv, launch->multiprocessors);
+  kernel<<<static_cast<unsigned>(blocks), threads, shared,
+           static_cast<cudaStream_t>(launch->stream)>>>(*args, heads, cuda::fault_of(*launch));
   return cudaGetLastError();
 }

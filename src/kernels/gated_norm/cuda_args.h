@@ -3,15 +3,17 @@
 
 #include <stdint.h>
 
+#include "kernels/row_sink.h"
+
 namespace aquatint::kernels {
 
 struct GatedNormCudaArgs {
-  const float* o = nullptr;     // [vectors, dv]
-  const float* gate = nullptr;  // [vectors, dv] or null
+  const float* o = nullptr;     // [rows, heads, dv]
+  const float* gate = nullptr;  // [rows, heads, dv] or null
   const float* w = nullptr;     // [dv] or null
-  float* y = nullptr;           // [vectors, dv]; may be o or gate
-  int64_t vectors = 0, dv = 0;
+  int64_t rows = 0, heads = 0, dv = 0;
   float eps = 0;
+  RowSink sink;  // rows of heads * dv; f32 may be o or gate
 };
 
 }  // namespace aquatint::kernels

@@ -59,9 +59,17 @@ void gated_rms_norm(const float* o, const float* gate, const float* w, std::int6
 void gated_rms_norm(Stream& stream, const float* o, const float* gate, const float* w,
                     std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps, float* y) {
   if (!stream.is_cuda()) return gated_rms_norm(o, gate, w, rows, heads, dv, eps, y);
-  static const CudaKernel<GatedNormCudaArgs> kernel("aquatint_cuda_gated_norm");
   check(o, rows, heads, dv, y);
-  kernel(stream, {o, gate, w, y, rows * heads, dv, eps});
+  RowSink sink;
+  sink.f32 = y;
+  gated_rms_norm_gpu(stream, o, gate, w, rows, heads, dv, eps, sink, 0);
+}
+
+void gated_rms_norm_gpu(Stream& stream, const float* o, const float* gate, const float* w,
+                        std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps,
+                        const RowSink& sink, int tag) {
+  static const CudaKernel<GatedNormCudaArgs> kernel("aquatint_cuda_gated_norm");
+  kernel(stream, {o, gate, w, rows, heads, dv, eps, sink}, tag);
 }
 
 }  // namespace aquatint::kernels

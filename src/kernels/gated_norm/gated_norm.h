@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "device/stream.h"
+#include "kernels/row_sink.h"
 
 namespace aquatint::kernels {
 
@@ -19,5 +20,10 @@ void gated_rms_norm(const float* o, const float* gate, const float* w, std::int6
 // The same on the stream's device, where all pointers are.
 void gated_rms_norm(Stream& stream, const float* o, const float* gate, const float* w,
                     std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps, float* y);
+// On a GPU, leaving in any form; what is not finite there is reported to the stream under `tag`
+// (Stream::fault_tag).
+void gated_rms_norm_gpu(Stream& stream, const float* o, const float* gate, const float* w,
+                        std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps,
+                        const RowSink& sink, int tag);
 
 }  // namespace aquatint::kernels

@@ -24,7 +24,8 @@ struct Plan {
 bool same(const MatmulCudaArgs& a, const MatmulCudaArgs& b) {
   return a.product == b.product && (a.bias != nullptr) == (b.bias != nullptr) &&
          a.rows == b.rows && a.outputs == b.outputs && a.columns == b.columns && a.ldx == b.ldx &&
-         a.ldw == b.ldw && a.ldy == b.ldy && a.accumulate == b.accumulate;
+         a.ldw == b.ldw && a.ldy == b.ldy && a.accumulate == b.accumulate &&
+         a.bf16_result == b.bf16_result;
 }
 
 void destroy(Plan& plan) {
@@ -56,13 +57,19 @@ cublasStatus_t set_operation(const MatmulCudaArgs& a, Plan& plan) {
     status = cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
                                             &epilogue, sizeof(epilogue));
   }
+  if (status == CUBLAS_STATUS_SUCCESS && a.bias != nullptr) {
+    const cudaDataType type = CUDA_R_32F;  // whatever that of the result
+    status = cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
+                                            &type, sizeof(type));
+  }
   return status;
 }
 
 cublasStatus_t set_layouts(const MatmulCudaArgs& a, Plan& plan) {
   const auto n = [](int64_t value) { return static_cast<uint64_t>(value); };
   const cudaDataType type = operand_type(a.product);
-  const cudaDataType result = a.product == CudaProduct::kInt8 ? CUDA_R_32I : CUDA_R_32F;
+  const cudaDataType sums = a.product == CudaProduct::kInt8 ? CUDA_R_32I : CUDA_R_32F;
+  const cudaDataType result = a.bf16_result ? CUDA_R_16BF : sums;
   cublasStatus_t status =
       cublasLtMatrixLayoutCreate(&plan.w, type, n(a.columns), n(a.outputs), a.ldw);
   if (status == CUBLAS_STATUS_SUCCESS) {

@@ -19,7 +19,8 @@ struct MatmulCudaArgs {
   const float* bias = nullptr;  // [outputs] or null; not with kInt8
   void* y = nullptr;
   int64_t rows = 0, outputs = 0, columns = 0, ldx = 0, ldw = 0, ldy = 0;
-  bool accumulate = false;  // adds to what y holds
+  bool accumulate = false;   // adds to what y holds
+  bool bf16_result = false;  // y is bfloat16; kBF16 only
 };
 
 }  // namespace aquatint::kernels

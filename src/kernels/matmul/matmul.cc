@@ -177,6 +177,14 @@ void matmul_bf16_gpu(Stream& stream, const GpuOperands<std::uint16_t>& operands,
   run_cuda(stream, cuda_args(CudaProduct::kBF16, operands, bias, y, ldy, accumulate));
 }
 
+void matmul_bf16_gpu(Stream& stream, const GpuOperands<std::uint16_t>& operands, std::uint16_t* y,
+                     std::int64_t ldy) {
+  AQUATINT_ASSERT(ldy >= operands.outputs);
+  auto args = cuda_args(CudaProduct::kBF16, operands, nullptr, y, ldy, false);
+  args.bf16_result = true;
+  run_cuda(stream, args);
+}
+
 bool matmul_int8_gpu(Stream& stream, const GpuOperands<std::int8_t>& operands, std::int32_t* y) {
   if (operands.outputs % 4 != 0) return false;
   AQUATINT_ASSERT(operands.columns % 4 == 0);

@@ -36,6 +36,8 @@ class DenseWeights {
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
   DenseType type() const { return type_; }
+  // The rows as they are in the memory of a GPU; REQUIRES: made for one, of type kBF16.
+  const std::uint16_t* gpu_bf16() const { return plain_.data<std::uint16_t>(); }
   // Bytes held, padding included. Processors without bfloat16 products hold bfloat16 weights as
   // float32.
   std::size_t nbytes() const;
@@ -87,6 +89,9 @@ struct GpuOperands {
 // y [rows, ldy] (+)= x W^T (+ bias). REQUIRES: a GPU.
 void matmul_bf16_gpu(Stream& stream, const GpuOperands<std::uint16_t>& operands, const float* bias,
                      float* y, std::int64_t ldy, bool accumulate);
+// The same with results rounded to bfloat16, without a bias.
+void matmul_bf16_gpu(Stream& stream, const GpuOperands<std::uint16_t>& operands, std::uint16_t* y,
+                     std::int64_t ldy);
 // y int32 [rows, outputs], exact. False, and nothing done, for sizes that the library does not
 // take. REQUIRES: a GPU, columns a multiple of 4.
 bool matmul_int8_gpu(Stream& stream, const GpuOperands<std::int8_t>& operands, std::int32_t* y);

@@ -24,7 +24,7 @@ constexpr uint32_t kMagic = 0x43004300u;
 // int8 in the low bytes of both halves of `v`: seven bits make 128 + them, and the sign bit makes
 // 128 into 256; the difference is the number.
 __device__ __forceinline__ uint32_t bf16x2_of_int8x2(uint32_t v) {
-  return subtract_bf16x2((v & 0x007f007fu) | kMagic, (v & 0x00800080u) | kMagic);
+  return subtract_bf16x2(and_or<0x007f007fu, kMagic>(v), and_or<0x00800080u, kMagic>(v));
 }
 
 // What is subtracted from the weights of an output: with 4 bits 128 + 8 + zero, which the pair of
@@ -35,32 +35,24 @@ __device__ __forceinline__ uint32_t offset_of(int zero) {
   return bf16x2_of_int8x2((static_cast<uint32_t>(zero) & 0xffu) * 0x10001u);
 }
 
-// Pair `kPair` = 0..3 of the eight columns `piece` of a lane.
+// Pair `pair` = 0..3 of the eight columns `piece` of a lane.
 template <int kBits>
 __device__ __forceinline__ uint32_t weight_pair(const uint32_t (&words)[4], int piece, int pair,
                                                 uint32_t offset) {
   if constexpr (kBits == 4) {
-    return subtract_bf16x2(((words[piece] >> (4 * pair)) & 0x000f000fu) | kMagic, offset);
+    return subtract_bf16x2(and_or<0x000f000fu, kMagic>(words[piece] >> (4 * pair)), offset);
   } else {
     const uint32_t word = words[2 * piece + pair / 2];
-    // Bytes 2i and 2i + 1, each in a half; the other bytes do not matter but are the word's first.
+    // Bytes 0 and 1, or 2 and 3, each in a half.
     const uint32_t two = __byte_perm(word, 0, pair % 2 == 0 ? 0x4140 : 0x4342);
     return subtract_bf16x2(bf16x2_of_int8x2(two), offset);
   }
 }
 
-// The activations of the eight columns `piece` of a lane, for row g of a tile; zeros where the tile
-// has no such row.
-template <typename F>
-__device__ __forceinline__ uint4 load_x(const uint8_t* x, int rows, int row, int piece, int t) {
-  if (row >= rows) return make_uint4(0, 0, 0, 0);
-  return *reinterpret_cast<const uint4*>(x + piece * rows * 64 + row * 64 + t * 16);
-}
-
 // d += the products of `kCount` pieces from `first`. offsets: of outputs g and g + 8 of a panel.
 template <typename F, int kCount>
-__device__ __forceinline__ void multiply_pieces(const uint8_t* x, int rows, int lane, int first,
-                                                const Words (&words)[F::kPanels],
+__device__ __forceinline__ void multiply_pieces(const uint8_t* stage, int rows, const LaneX<F>& x,
+                                                int first, const Words (&words)[F::kPanels],
                                                 const uint32_t (&offsets)[F::kPanels][2],
                                                 float (&d)[F::kPanels][F::kTiles][4]) {
 #pragma unroll
@@ -68,7 +60,7 @@ __device__ __forceinline__ void multiply_pieces(const uint8_t* x, int rows, int 
     uint4 b[F::kTiles];
 #pragma unroll
     for (int tile = 0; tile < F::kTiles; ++tile) {
-      b[tile] = load_x<F>(x, rows, lane / 4 + 8 * tile, piece, lane % 4);
+      b[tile] = *reinterpret_cast<const uint4*>(stage + x.offsets[tile] + piece * rows * F::kXRow);
     }
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -92,11 +84,11 @@ __device__ __forceinline__ void multiply_pieces(const uint8_t* x, int rows, int 
 
 // One block of columns whose groups have scales of their own.
 template <typename F>
-__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, int lane,
-                                                bool asymmetric, const Words (&words)[F::kPanels],
+__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, int g,
+                                                const LaneX<F>& x, bool asymmetric,
+                                                const Words (&words)[F::kPanels],
                                                 float (&sums)[F::kPanels][F::kTiles][4]) {
   constexpr int kCount = 16 / F::kBits / F::kRuns;  // pieces
-  const int g = lane / 4;
 #pragma unroll
   for (int run = 0; run < F::kRuns; ++run) {
     uint32_t offsets[F::kPanels][2];
@@ -108,7 +100,7 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, 
       offsets[p][0] = offset_of<F::kBits>(asymmetric ? zeros[g] : 0);
       offsets[p][1] = offset_of<F::kBits>(asymmetric ? zeros[g + 8] : 0);
     }
-    multiply_pieces<F, kCount>(stage + F::kXAt, rows, lane, run * kCount, words, offsets, d);
+    multiply_pieces<F, kCount>(stage, rows, x, run * kCount, words, offsets, d);
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
       const auto* scales =
@@ -126,12 +118,14 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, 
 }
 
 template <typename F>
-__global__ void __launch_bounds__(kMostWarps* kLanes)
+__global__ void __launch_bounds__(kMostWarps* kLanes, 1)
     product_a16(const __grid_constant__ Work work) {
   extern __shared__ __align__(16) uint8_t shared[];
   const Tile tile = my_tile<F>(work);
   const QuantWeightsCuda& w = work.a.w;
-  const int g = static_cast<int>(threadIdx.x) % kLanes / 4;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const int g = lane / 4;
+  const LaneX<F> x(tile, lane);
   const bool asymmetric = w.zeros != nullptr;
   float sums[F::kPanels][F::kTiles][4] = {};
   uint32_t offsets[F::kPanels][2];  // with one group
@@ -143,14 +137,14 @@ __global__ void __launch_bounds__(kMostWarps* kLanes)
       offsets[p][1] = offset_of<F::kBits>(asymmetric ? w.zeros[output + 8] : 0);
     }
   }
-  stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage, int lane) {
+  stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage) {
     Words words[F::kPanels];
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) words[p] = load_words(stage + p * kBlockBytes, lane);
     if constexpr (F::kRuns == 0) {
-      multiply_pieces<F, 16 / F::kBits>(stage + F::kXAt, tile.rows, lane, 0, words, offsets, sums);
+      multiply_pieces<F, 16 / F::kBits>(stage, tile.rows, x, 0, words, offsets, sums);
     } else {
-      multiply_groups<F>(stage, tile.rows, lane, asymmetric, words, sums);
+      multiply_groups<F>(stage, tile.rows, g, x, asymmetric, words, sums);
     }
   });
   reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, float sum) {

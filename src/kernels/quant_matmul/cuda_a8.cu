@@ -13,10 +13,10 @@ __device__ __forceinline__ void load_fragment(const uint32_t (&low)[4], const ui
                                               int step, uint32_t (&a)[4]) {
   if constexpr (kBits == 4) {
     constexpr uint32_t kSigns = 0x80808080u, kUpper = 0xf0f0f0f0u;
-    a[0] = ((low[step] << 4) ^ kSigns) & kUpper;  // columns 0, 4, 1, 5
-    a[1] = ((high[step] << 4) ^ kSigns) & kUpper;
-    a[2] = (low[step] ^ kSigns) & kUpper;  // columns 2, 6, 3, 7
-    a[3] = (high[step] ^ kSigns) & kUpper;
+    a[0] = xor_and<kSigns, kUpper>(low[step] << 4);  // columns 0, 4, 1, 5
+    a[1] = xor_and<kSigns, kUpper>(high[step] << 4);
+    a[2] = xor_and<kSigns, kUpper>(low[step]);  // columns 2, 6, 3, 7
+    a[3] = xor_and<kSigns, kUpper>(high[step]);
   } else {
     a[0] = low[2 * step];
     a[1] = high[2 * step];
@@ -29,29 +29,26 @@ struct Pair {
   uint32_t b0, b1;
 };
 
-// The activations that step meets, for row g of a tile, in the order of its fragment.
+// The activations that step meets, from a lane's first, in the order of its fragment.
 template <typename F>
-__device__ __forceinline__ Pair load_x(const uint8_t* x, int rows, int row, int step, int t) {
-  if (row >= rows) return {0, 0};
-  if constexpr (F::kBits == 4) {
-    const uint2 eight = *reinterpret_cast<const uint2*>(x + step * rows * 32 + row * 32 + t * 8);
-    return {__byte_perm(eight.x, eight.y, 0x5140), __byte_perm(eight.x, eight.y, 0x7362)};
-  } else {
-    const uint2 eight = *reinterpret_cast<const uint2*>(x + row * 64 + t * 16 + step * 8);
-    return {eight.x, eight.y};
-  }
+__device__ __forceinline__ Pair load_x(const uint8_t* x, int rows, int step) {
+  const auto* at = x + (F::kBits == 4 ? step * rows * F::kXRow : step * 8);
+  const uint2 eight = *reinterpret_cast<const uint2*>(at);
+  if constexpr (F::kBits == 8) return {eight.x, eight.y};
+  return {__byte_perm(eight.x, eight.y, 0x5140), __byte_perm(eight.x, eight.y, 0x7362)};
 }
 
 // d += the products of steps first .. first + kCount - 1 of a block of columns.
 template <typename F, int kCount>
-__device__ __forceinline__ void multiply_steps(const uint8_t* stage, int rows, int lane, int first,
+__device__ __forceinline__ void multiply_steps(const uint8_t* stage, int rows, int lane,
+                                               const LaneX<F>& x, int first,
                                                int (&d)[F::kPanels][F::kTiles][4]) {
 #pragma unroll
   for (int step = first; step < first + kCount; ++step) {
     Pair b[F::kTiles];
 #pragma unroll
     for (int tile = 0; tile < F::kTiles; ++tile) {
-      b[tile] = load_x<F>(stage + F::kXAt, rows, lane / 4 + 8 * tile, step, lane % 4);
+      b[tile] = load_x<F>(stage + x.offsets[tile], rows, step);
     }
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -75,14 +72,14 @@ __device__ __forceinline__ int unshifted(int sum) {
 // One block of columns whose groups have scales of their own.
 template <typename F>
 __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, int lane,
-                                                bool asymmetric,
+                                                const LaneX<F>& x, bool asymmetric,
                                                 float (&sums)[F::kPanels][F::kTiles][4]) {
   constexpr int kCount = (F::kBits == 4 ? 4 : 2) / F::kRuns;
   const int g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int run = 0; run < F::kRuns; ++run) {
     int d[F::kPanels][F::kTiles][4] = {};
-    multiply_steps<F, kCount>(stage, rows, lane, run * kCount, d);
+    multiply_steps<F, kCount>(stage, rows, lane, x, run * kCount, d);
     const auto* x_sums = reinterpret_cast<const int*>(stage + F::kSumsAt) + run * F::kTiles * 8;
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -112,16 +109,18 @@ __device__ __forceinline__ void write_a8(const QuantMatmulCudaArgs& a, int64_t r
 }
 
 template <typename F>
-__global__ void __launch_bounds__(kMostWarps* kLanes)
+__global__ void __launch_bounds__(kMostWarps* kLanes, 1)
     product_a8(const __grid_constant__ Work work) {
   extern __shared__ __align__(16) uint8_t shared[];
   const Tile tile = my_tile<F>(work);
   const QuantWeightsCuda& w = work.a.w;
   const bool asymmetric = w.zeros != nullptr;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const LaneX<F> x(tile, lane);
   if constexpr (F::kRuns == 0) {
     int sums[F::kPanels][F::kTiles][4] = {};
-    stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage, int lane) {
-      multiply_steps<F, F::kBits == 4 ? 4 : 2>(stage, tile.rows, lane, 0, sums);
+    stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage) {
+      multiply_steps<F, F::kBits == 4 ? 4 : 2>(stage, tile.rows, lane, x, 0, sums);
     });
     reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, int sum) {
       int dot = unshifted<F::kBits>(sum);
@@ -130,8 +129,8 @@ __global__ void __launch_bounds__(kMostWarps* kLanes)
     });
   } else {
     float sums[F::kPanels][F::kTiles][4] = {};
-    stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage, int lane) {
-      multiply_groups<F>(stage, tile.rows, lane, asymmetric, sums);
+    stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage) {
+      multiply_groups<F>(stage, tile.rows, lane, x, asymmetric, sums);
     });
     reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, float sum) {
       write_a8(work.a, tile.row + m, output, sum);

@@ -7,11 +7,17 @@
 namespace aquatint::kernels {
 namespace {
 
-// Copies the first `bytes` of 16 to shared memory, and zeros for the rest, without waiting.
-__device__ __forceinline__ void copy_async16(void* shared, const void* global, int bytes) {
+// Copies 16 bytes, or zeros if `zeros`, to shared memory without waiting.
+__device__ __forceinline__ void copy_async16(void* shared, const void* global, bool zeros) {
   const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
-               : "memory");
+  asm volatile(
+      "{\n"
+      ".reg .pred ignored;\n"
+      "setp.ne.b32 ignored, %2, 0;\n"
+      "cp.async.cg.shared.global [%0], [%1], 16, ignored;\n"
+      "}" ::"r"(to),
+      "l"(global), "r"(static_cast<int>(zeros))
+      : "memory");
 }
 
 // The same for 16 bytes of weights, which are read once: whole cache lines are fetched.
@@ -21,9 +27,10 @@ __device__ __forceinline__ void copy_async_weights(void* shared, const void* glo
                : "memory");
 }
 
-// The same for 4 bytes, or none and zeros.
-__device__ __forceinline__ void copy_async4(void* shared, const void* global, int bytes) {
+// Copies 4 bytes, or zeros.
+__device__ __forceinline__ void copy_async4(void* shared, const void* global, bool zeros) {
   const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const int bytes = zeros ? 0 : 4;
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(global), "r"(bytes)
                : "memory");
 }
@@ -59,6 +66,22 @@ __device__ __forceinline__ void mma_s8(int (&d)[4], const uint32_t (&a)[4], uint
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// (a & kMask) | kOr in one instruction, which the compiler would rather make two.
+template <uint32_t kMask, uint32_t kOr>
+__device__ __forceinline__ uint32_t and_or(uint32_t a) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(a), "n"(kMask), "n"(kOr));
+  return result;
+}
+
+// (a ^ kXor) & kMask, likewise.
+template <uint32_t kXor, uint32_t kMask>
+__device__ __forceinline__ uint32_t xor_and(uint32_t a) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0x28;" : "=r"(result) : "r"(a), "n"(kXor), "n"(kMask));
+  return result;
 }
 
 // a - b of two bfloat16 pairs, as a * 1 + -b because sm_80 has no subtraction.

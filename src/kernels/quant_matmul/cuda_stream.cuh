@@ -5,6 +5,8 @@
 // added, in a fixed order, at the end.
 #pragma once
 
+#include <type_traits>
+
 #include "device/cuda_launch.h"
 #include "kernels/quant_matmul/cuda_args.h"
 #include "kernels/quant_matmul/cuda_ptx.cuh"
@@ -34,6 +36,8 @@ struct Form {
   static constexpr int kColumns = kRowBytes * 8 / kBits;   // in a block
   static constexpr int kPieces = kColumns * kXBytes / 16;  // of 16 bytes in a row of x
   static constexpr int kRunColumns = kColumns / (kRuns > 0 ? kRuns : 1);
+  static constexpr int kXRow = kXBytes == 1 && kBits == 4 ? 32 : 64;  // bytes of a row that touch
+  using Element = std::conditional_t<kXBytes == 2, uint16_t, uint8_t>;
   // Where the parts of a stage start; the activations come last.
   static constexpr int kScalesAt = kPanels * kBlockBytes;
   static constexpr int kZerosAt = kScalesAt + kPanels * kRuns * kPanel * 4;
@@ -46,7 +50,7 @@ struct Work {
   int blocks = 0;  // of columns
   int panels = 0;
   int x_columns = 0;            // of x that exist
-  bool x_aligned = false;       // 16-byte copies of x are allowed
+  bool x_aligned = false;       // x is made of whole 16-byte pieces
   uint32_t runs_per_group = 1;  // of kRunColumns
   uint32_t group_magic = 0;     // multiplier in place of a division by runs_per_group
   int stage_bytes = 0;
@@ -74,131 +78,199 @@ __device__ __forceinline__ int panel_to_read(const Work& work, const Tile& tile,
   return min(tile.panel + p, work.panels - 1);
 }
 
-// Group of a run of columns; runs of padding belong to the last one, and meet zeros.
-__device__ __forceinline__ int64_t group_of(const Work& work, uint32_t run) {
-  const uint32_t group = work.runs_per_group == 1 ? run : __umulhi(run, work.group_magic);
-  return min(group, static_cast<uint32_t>(work.a.w.groups - 1));
+// Group of a run of columns; runs of padding may have one that does not exist.
+__device__ __forceinline__ uint32_t group_of(const Work& work, uint32_t run) {
+  return work.runs_per_group == 1 ? run : __umulhi(run, work.group_magic);
 }
 
-// Where 16-byte piece `piece` of row m of the activations lies in a stage: such that a warp reads
-// neighbouring bytes at a time (x_* in cuda_a16.cu and cuda_a8.cu).
+// Where 16-byte piece `piece` of row 0 of the activations lies in a stage, and how far the next row
+// is: such that a warp reads neighbouring bytes at a time (load_x in cuda_a16.cu and cuda_a8.cu).
 template <typename F>
-__device__ __forceinline__ int x_offset(int rows, int m, int piece) {
+__device__ __forceinline__ int piece_offset(int rows, int piece) {
   if constexpr (F::kXBytes == 2) {
     const int part = F::kBits == 4 ? piece / 4 : piece % 2;
     const int t = F::kBits == 4 ? piece % 4 : piece / 2;
-    return part * rows * 64 + m * 64 + t * 16;
+    return part * rows * F::kXRow + t * 16;
   } else if constexpr (F::kBits == 4) {
-    return piece / 2 * rows * 32 + m * 32 + piece % 2 * 16;
+    return piece / 2 * rows * F::kXRow + piece % 2 * 16;
   } else {
-    return m * 64 + piece * 16;
+    return piece * 16;
   }
 }
 
+// Where a lane's next copies come from. All pointers move by whole turns of the warps.
 template <typename F>
-__device__ __forceinline__ void fetch_x(const Work& work, const Tile& tile, uint8_t* x, int block,
-                                        int lane) {
-  const uint8_t* from = F::kXBytes == 2 ? reinterpret_cast<const uint8_t*>(work.a.x16)
+struct Feed {
+  const uint8_t* weights[F::kPanels];
+  const float* scales[F::kPanels];  // of the panel, and the lane's quarter of 16; do not move
+  const uint8_t* x;                 // the piece `piece` of row `m` of the tile, if there is one
+  int block;                        // of columns
+  int lane, m, piece;
+  int x_to;  // where that piece goes
+
+  __device__ Feed(const Work& work, const Tile& tile, int warp, int lane_of)
+      : block(warp), lane(lane_of), m(lane / F::kPieces), piece(lane % F::kPieces) {
+    const QuantWeightsCuda& w = work.a.w;
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) {
+      const int64_t panel = panel_to_read(work, tile, p);
+      weights[p] = F::kBits == 4 ? w.data + (panel * work.blocks + block) * kBlockBytes + lane * 16
+                                 : w.data + (panel * kPanel + lane / 4) * w.padded_columns +
+                                       block * kRowBytes + lane % 4 * 16;
+      scales[p] = w.scales + panel * w.groups * kPanel + lane % 4 * 4;
+    }
+    const auto* first = F::kXBytes == 2 ? reinterpret_cast<const uint8_t*>(work.a.x16)
                                         : reinterpret_cast<const uint8_t*>(work.a.x8);
-  for (int i = lane; i < tile.rows * F::kPieces; i += kLanes) {
-    const int m = i / F::kPieces, piece = i % F::kPieces;
-    const int column = block * F::kColumns + piece * (16 / F::kXBytes);
-    const int bytes = max(0, min(16, (work.x_columns - column) * F::kXBytes));
-    const int64_t at = (tile.row + m) * work.a.ldx + (bytes > 0 ? column : 0);
-    uint8_t* to = x + x_offset<F>(tile.rows, m, piece);
-    if (work.x_aligned) {
-      copy_async16(to, from + at * F::kXBytes, bytes);
-    } else if constexpr (F::kXBytes == 2) {
-      for (int e = 0; e < 8; ++e) {
-        const uint16_t value = 2 * e < bytes ? work.a.x16[at + e] : uint16_t{0};
-        reinterpret_cast<uint16_t*>(to)[e] = value;
-      }
-    } else {
-      for (int e = 0; e < 16; ++e) to[e] = e < bytes ? from[at + e] : uint8_t{0};
+    x = first + (tile.row + m) * work.a.ldx * F::kXBytes + block * F::kPieces * 16 + piece * 16;
+    x_to = F::kXAt + piece_offset<F>(tile.rows, piece) + m * F::kXRow;
+  }
+
+  __device__ __forceinline__ void advance(int warps) {
+#pragma unroll
+    for (int p = 0; p < F::kPanels; ++p) {
+      weights[p] += warps * (F::kBits == 4 ? kBlockBytes : kRowBytes);
+    }
+    x += warps * F::kPieces * 16;
+    block += warps;
+  }
+};
+
+// The activations of rows or pieces that cannot be copied as they are.
+template <typename F>
+__device__ __forceinline__ void fetch_x_slowly(const Work& work, const Tile& tile,
+                                               const Feed<F>& feed, uint8_t* stage) {
+  using Element = typename F::Element;
+  constexpr int kStep = kLanes / F::kPieces, kElements = 16 / F::kXBytes;
+  const int left = work.x_columns - feed.block * F::kColumns - feed.piece * kElements;
+#pragma unroll 1
+  for (int i = 0; feed.m + i < tile.rows; i += kStep) {
+    const auto* from = reinterpret_cast<const Element*>(feed.x) + i * work.a.ldx;
+    auto* to = reinterpret_cast<Element*>(stage + feed.x_to + i * F::kXRow);
+#pragma unroll 1
+    for (int e = 0; e < kElements; ++e) {
+      const Element zero = 0;
+      to[e] = e < left ? from[e] : zero;
     }
   }
 }
 
 template <typename F>
-__device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile, uint8_t* stage,
-                                             int block, int lane) {
+__device__ __forceinline__ void fetch_x(const Work& work, const Tile& tile, const Feed<F>& feed,
+                                        uint8_t* stage) {
+  constexpr int kStep = kLanes / F::kPieces;  // rows that a warp copies at a time
+  if (!work.x_aligned) {
+    fetch_x_slowly(work, tile, feed, stage);
+    return;
+  }
+  const int column = feed.block * F::kColumns + feed.piece * (16 / F::kXBytes);
+  const bool zeros = column >= work.x_columns;
+#pragma unroll
+  for (int i = 0; i < F::kTiles * 8; i += kStep) {
+    if (i >= tile.rows) break;  // for all lanes
+    if (feed.m + i < tile.rows) {
+      copy_async16(stage + feed.x_to + i * F::kXRow, feed.x + i * work.a.ldx * F::kXBytes, zeros);
+    }
+  }
+}
+
+template <typename F>
+__device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
+                                             const Feed<F>& feed, uint8_t* stage) {
   const QuantWeightsCuda& w = work.a.w;
+  const auto groups = static_cast<uint32_t>(w.groups);
+  const int lane = feed.lane;
+  const auto first_run = static_cast<uint32_t>(feed.block * F::kRuns);
   if (lane < F::kRuns * 4) {
-    const int64_t group = group_of(work, static_cast<uint32_t>(block * F::kRuns + lane / 4));
+    const uint32_t group = group_of(work, first_run + lane / 4);
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
-      const int64_t at = (panel_to_read(work, tile, p) * w.groups + group) * kPanel + lane % 4 * 4;
-      copy_async16(stage + F::kScalesAt + p * F::kRuns * 64 + lane * 16, w.scales + at, 16);
+      copy_async16(stage + F::kScalesAt + p * F::kRuns * 64 + lane * 16,
+                   feed.scales[p] + group * kPanel, group >= groups);
     }
   }
   if (w.zeros == nullptr) return;
   if (lane < F::kRuns) {
-    const int64_t group = group_of(work, static_cast<uint32_t>(block * F::kRuns + lane));
+    const uint32_t group = group_of(work, first_run + lane);
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
       const int64_t at = (panel_to_read(work, tile, p) * w.groups + group) * kPanel;
-      copy_async16(stage + F::kZerosAt + (p * F::kRuns + lane) * kPanel, w.zeros + at, 16);
+      copy_async16(stage + F::kZerosAt + (p * F::kRuns + lane) * kPanel, w.zeros + at,
+                   group >= groups);
     }
   }
   if constexpr (F::kXBytes == 1) {
-    for (int i = lane; i < F::kRuns * tile.rows; i += kLanes) {
-      const int run = i / tile.rows, m = i % tile.rows;
-      const auto at = static_cast<uint32_t>(block * F::kRuns + run);
-      const int64_t group = group_of(work, at);
-      // A group's sum counts once, with its first run, and not in the padding.
-      const bool first = group * work.runs_per_group == at;
+    for (int i = lane; i < F::kRuns * kSlabRows; i += kLanes) {
+      const int run = i / kSlabRows, m = i % kSlabRows;
+      if (m >= tile.rows) continue;
+      const uint32_t group = group_of(work, first_run + run);
+      // A group's sum counts once, with its first run.
+      const bool counts = group < groups && group * work.runs_per_group == first_run + run;
       copy_async4(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
-                  work.a.group_sums + (tile.row + m) * w.groups + group, first ? 4 : 0);
+                  work.a.group_sums + (tile.row + m) * w.groups + group, !counts);
     }
   }
 }
 
 // Starts the copies of a block of columns. A lane's weights come to where it reads them.
 template <typename F>
-__device__ __forceinline__ void fetch(const Work& work, const Tile& tile, uint8_t* stage, int block,
-                                      int lane) {
-  const QuantWeightsCuda& w = work.a.w;
+__device__ __forceinline__ void fetch(const Work& work, const Tile& tile, const Feed<F>& feed,
+                                      uint8_t* stage) {
 #pragma unroll
   for (int p = 0; p < F::kPanels; ++p) {
-    const int64_t panel = panel_to_read(work, tile, p);
-    uint8_t* to = stage + p * kBlockBytes + lane * 16;
-    if constexpr (F::kBits == 4) {
-      const uint8_t* from = w.data + (panel * work.blocks + block) * kBlockBytes + lane * 16;
-      copy_async_weights(to, from);
-      copy_async_weights(to + kBlockBytes / 2, from + kBlockBytes / 2);
-    } else {
-      const uint8_t* from = w.data + (panel * kPanel + lane / 4) * w.padded_columns +
-                            block * kRowBytes + lane % 4 * 16;
-      copy_async_weights(to, from);
-      copy_async_weights(to + kBlockBytes / 2, from + 8 * w.padded_columns);
-    }
+    uint8_t* to = stage + p * kBlockBytes + feed.lane * 16;
+    const uint8_t* from = feed.weights[p];
+    copy_async_weights(to, from);
+    copy_async_weights(to + kBlockBytes / 2,
+                       from + (F::kBits == 4 ? kBlockBytes / 2 : 8 * work.a.w.padded_columns));
   }
-  if constexpr (F::kRuns > 0) fetch_groups<F>(work, tile, stage, block, lane);
-  fetch_x<F>(work, tile, stage + F::kXAt, block, lane);
+  if constexpr (F::kRuns > 0) fetch_groups<F>(work, tile, feed, stage);
+  fetch_x<F>(work, tile, feed, stage);
 }
 
-// Calls multiply(stage, lane) for each of this warp's blocks of columns.
+// What a lane reads of a stage's activations: bytes from its first piece in row g of each tile. A
+// lane whose row does not exist reads another: its column of the product is nobody's.
+template <typename F>
+struct LaneX {
+  int offsets[F::kTiles];
+
+  __device__ LaneX(const Tile& tile, int lane) {
+    constexpr int kChunk = F::kXRow / 4;
+#pragma unroll
+    for (int i = 0; i < F::kTiles; ++i) {
+      const int row = min(lane / 4 + 8 * i, tile.rows - 1);
+      offsets[i] = F::kXAt + row * F::kXRow + lane % 4 * kChunk;
+    }
+  }
+};
+
+// Calls multiply(stage) for each of this warp's blocks of columns.
 template <typename F, typename Multiply>
 __device__ __forceinline__ void stream_blocks(const Work& work, const Tile& tile, uint8_t* shared,
                                               const Multiply& multiply) {
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const int warp = static_cast<int>(threadIdx.x) / kLanes;
   const int warps = static_cast<int>(blockDim.x) / kLanes;
-  const int count = (work.blocks - warp + warps - 1) / warps;
-  uint8_t* ring = shared + warp * kStages * work.stage_bytes;
+  const int bytes = work.stage_bytes;
+  uint8_t* ring = shared + warp * kStages * bytes;
+  Feed<F> feed(work, tile, warp, lane);
+#pragma unroll 1
   for (int i = 0; i < kStages - 1; ++i) {
-    if (i < count) fetch<F>(work, tile, ring + i * work.stage_bytes, warp + i * warps, lane);
+    if (feed.block < work.blocks) fetch<F>(work, tile, feed, ring + i * bytes);
     copy_async_commit();
+    feed.advance(warps);
   }
-  for (int i = 0; i < count; ++i) {
+  int now = 0, before = (kStages - 1) * bytes;  // stages, in bytes
+#pragma unroll 1
+  for (int block = warp; block < work.blocks; block += warps) {
     copy_async_wait<kStages - 2>();
     __syncwarp();  // all lanes' copies are here, and the stage before this one has been read
-    const int next = i + kStages - 1;
-    if (next < count) {
-      fetch<F>(work, tile, ring + next % kStages * work.stage_bytes, warp + next * warps, lane);
-    }
+    if (feed.block < work.blocks) fetch<F>(work, tile, feed, ring + before);
     copy_async_commit();
-    multiply(ring + i % kStages * work.stage_bytes, lane);
+    feed.advance(warps);
+    __syncwarp();  // whatever the lanes copied, they multiply together
+    multiply(ring + now);
+    before = now;
+    now = now + bytes < kStages * bytes ? now + bytes : 0;
   }
 }
 
@@ -262,7 +334,7 @@ Work prepare(const QuantMatmulCudaArgs& a) {
   const int64_t columns = F::kXBytes == 2 ? a.w.columns : a.ldx;
   work.x_columns = static_cast<int>(columns < a.w.padded_columns ? columns : a.w.padded_columns);
   work.x_aligned = aligned16(F::kXBytes == 2 ? static_cast<const void*>(a.x16) : a.x8) &&
-                   a.ldx * F::kXBytes % 16 == 0;
+                   a.ldx * F::kXBytes % 16 == 0 && work.x_columns * F::kXBytes % 16 == 0;
   work.runs_per_group = static_cast<uint32_t>(a.w.group_size / F::kRunColumns);
   // floor(run / d) = run * (floor(2^32 / d) + 1) >> 32 while run * d < 2^32, and d > 1.
   work.group_magic = work.runs_per_group > 1

@@ -20,7 +20,7 @@ __global__ void quantize_rows(QuantizeRowsCudaArgs a, cuda::Fault fault, bool ve
     for (int64_t k = threadIdx.x; k < a.columns; k += blockDim.x) values[k] = x[k];
   }
   __syncthreads();
-  cuda::write_row(a.sink, fault, row, a.columns, values, scratch);
+  cuda::write_int8(a.sink, fault, row, a.columns, values, scratch);
 }
 
 }  // namespace

@@ -6,31 +6,38 @@
 namespace aquatint::kernels {
 namespace {
 
-__global__ void rms_norm(RmsNormCudaArgs a, cuda::Fault fault) {
-  extern __shared__ float shared[];
+template <int V>
+__global__ void rms_norm(const __grid_constant__ RmsNormCudaArgs a, cuda::Fault fault) {
+  extern __shared__ __align__(16) float shared[];
   float* scratch = shared;
   float* values = shared + cuda::kWarp;
   const int64_t row = blockIdx.x;
-  const float* x = a.x + row * a.columns;
+  const int64_t step = int64_t{blockDim.x} * V;
   float sum = 0;
-  for (int64_t k = threadIdx.x; k < a.columns; k += blockDim.x) {
-    float value = x[k];
+  for (int64_t k = int64_t{threadIdx.x} * V; k < a.columns; k += step) {
+    auto x = cuda::load<V>(a.x + row * a.columns + k);
     if (a.delta != nullptr) {
-      value += a.delta[row * a.columns + k];
-      a.residual[row * a.columns + k] = value;
+      const auto delta = cuda::load<V>(a.delta + row * a.columns + k);
+      for (int i = 0; i < V; ++i) x.v[i] += delta.v[i];
+      cuda::store<V>(a.residual + row * a.columns + k, x);
     }
-    values[k] = value;
-    sum += value * value;
+    cuda::store<V>(values + k, x);
+    for (int i = 0; i < V; ++i) sum += x.v[i] * x.v[i];
   }
   sum = cuda::block_sum(sum, scratch);
   const float mean = __fdiv_rn(sum, static_cast<float>(a.columns));
   const float inverse = __fdiv_rn(1.0f, __fsqrt_rn(mean + a.eps));
-  for (int64_t k = threadIdx.x; k < a.columns; k += blockDim.x) {
-    const float normalized = values[k] * inverse;
-    values[k] = a.w != nullptr ? normalized * a.w[k] : normalized;
+  for (int64_t k = int64_t{threadIdx.x} * V; k < a.columns; k += step) {
+    auto x = cuda::load<V>(values + k);
+    for (int i = 0; i < V; ++i) x.v[i] *= inverse;
+    if (a.w != nullptr) {
+      const auto w = cuda::load<V>(a.w + k);
+      for (int i = 0; i < V; ++i) x.v[i] *= w.v[i];
+    }
+    cuda::store<V>(values + k, x);
   }
   __syncthreads();
-  cuda::write_row(a.sink, fault, row, a.columns, values, scratch);
+  cuda::write_row<V>(a.sink, fault, row, a.columns, values, scratch);
 }
 
 }  // namespace
@@ -40,10 +47,13 @@ extern "C" int aquatint_cuda_rms_norm(const aquatint::kernels::RmsNormCudaArgs* 
                                       const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
   if (args->rows == 0) return cudaSuccess;
+  const bool fours = cuda::in_fours(args->columns, args->x, args->delta, args->residual, args->w,
+                                    args->sink.f32, args->sink.bf16);
+  const auto kernel = fours ? rms_norm<4> : rms_norm<1>;
   const size_t shared = cuda::row_shared_bytes(args->columns);
-  if (const cudaError_t error = cuda::allow_shared(rms_norm, shared)) return error;
+  if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
   const int threads = cuda::row_threads(args->rows, args->columns, launch->multiprocessors);
-  rms_norm<<<static_cast<unsigned>(args->rows), threads, shared,
-             static_cast<cudaStream_t>(launch->stream)>>>(*args, cuda::fault_of(*launch));
+  kernel<<<static_cast<unsigned>(args->rows), threads, shared,
+           static_cast<cudaStream_t>(launch->stream)>>>(*args, cuda::fault_of(*launch));
   return cudaGetLastError();
 }

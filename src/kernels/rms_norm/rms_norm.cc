@@ -125,27 +125,21 @@ void add_rms_norm(Stream& stream, float* residual, const float* delta, const flo
   run_cuda(stream, args, 0);
 }
 
-bool rms_norm_int8(Stream& stream, const float* x, const float* w, std::int64_t rows,
-                   std::int64_t columns, float eps, std::int64_t group_size, std::int64_t groups,
-                   std::int8_t* values, float* scales, std::int32_t* group_sums, int tag) {
-  if (!stream.is_cuda()) {
-    return rms_norm_int8(x, w, rows, columns, eps, group_size, groups, values, scales, group_sums);
+bool rms_norm(Stream& stream, const float* x, const float* w, std::int64_t rows,
+              std::int64_t columns, float eps, const RowSink& sink, int tag) {
+  if (stream.is_cuda()) {
+    auto args = cuda_args(x, w, rows, columns, eps);
+    args.sink = sink;
+    run_cuda(stream, args, tag);
+    return true;
   }
-  auto args = cuda_args(x, w, rows, columns, eps);
-  args.sink.int8 = values;
-  args.sink.scales = scales;
-  args.sink.group_sums = group_sums;
-  args.sink.group_size = group_size;
-  args.sink.groups = groups;
-  run_cuda(stream, args, tag);
+  AQUATINT_ASSERT(sink.bf16 == nullptr);
+  if (sink.int8 != nullptr) {
+    return rms_norm_int8(x, w, rows, columns, eps, sink.group_size, sink.groups, sink.int8,
+                         sink.scales, sink.group_sums);
+  }
+  rms_norm(x, w, rows, columns, eps, sink.f32);
   return true;
-}
-
-void rms_norm_bf16(Stream& stream, const float* x, const float* w, std::int64_t rows,
-                   std::int64_t columns, float eps, std::uint16_t* y, int tag) {
-  auto args = cuda_args(x, w, rows, columns, eps);
-  args.sink.bf16 = y;
-  run_cuda(stream, args, tag);
 }
 
 namespace detail {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "device/stream.h"
+#include "kernels/row_sink.h"
 
 namespace aquatint::kernels {
 
@@ -32,17 +33,15 @@ bool rms_norm_int8(const float* x, const float* w, std::int64_t rows, std::int64
 bool rms_norm_int8_static(const float* x, const float* w, std::int64_t rows, std::int64_t columns,
                           float eps, float scale, std::int8_t* values);
 
-// The same on the stream's device, where all pointers are. What the quantizing forms find on a GPU
-// is reported to the stream under `tag` (Stream::fault_tag), and they return true.
+// The same on the stream's device, where all pointers are.
 void rms_norm(Stream& stream, const float* x, const float* w, std::int64_t rows,
               std::int64_t columns, float eps, float* y);
 void add_rms_norm(Stream& stream, float* residual, const float* delta, const float* w,
                   std::int64_t rows, std::int64_t columns, float eps, float* y);
-bool rms_norm_int8(Stream& stream, const float* x, const float* w, std::int64_t rows,
-                   std::int64_t columns, float eps, std::int64_t group_size, std::int64_t groups,
-                   std::int8_t* values, float* scales, std::int32_t* group_sums, int tag);
-// Normalizes and rounds to bfloat16, y [rows, columns]; on GPUs only.
-void rms_norm_bf16(Stream& stream, const float* x, const float* w, std::int64_t rows,
-                   std::int64_t columns, float eps, std::uint16_t* y, int tag);
+// In the form the sink asks for, on the CPU float32 or int8. False if the form int8 finds NaN or
+// infinity; a GPU reports that to the stream under `tag` (Stream::fault_tag), of bfloat16 too, and
+// returns true.
+bool rms_norm(Stream& stream, const float* x, const float* w, std::int64_t rows,
+              std::int64_t columns, float eps, const RowSink& sink, int tag);
 
 }  // namespace aquatint::kernels

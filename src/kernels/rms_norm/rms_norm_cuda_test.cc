@@ -95,8 +95,8 @@ TEST_F(RmsNormCuda, Quantizes) {
     const auto d_values = DeviceArray<std::int8_t>::poisoned(n);
     const auto d_scales = DeviceArray<float>::poisoned(rows);
     const auto d_sums = DeviceArray<std::int32_t>::poisoned(sums.size());
-    rms_norm_int8(gpu_stream(), dx.data(), dw.data(), rows, columns, 1e-6f, size, groups,
-                  d_values.data(), d_scales.data(), d_sums.data(), 1);
+    rms_norm(gpu_stream(), dx.data(), dw.data(), rows, columns, 1e-6f,
+             {nullptr, nullptr, d_values.data(), d_scales.data(), d_sums.data(), size, groups}, 1);
     expect_near(d_scales.host(), scales, 2e-6f);
     const auto got = d_values.host();
     std::vector<std::int32_t> got_sums(sums.size());
@@ -117,7 +117,9 @@ TEST_F(RmsNormCuda, RoundsToBf16AndReportsWhatIsNotFinite) {
   const auto y = DeviceArray<std::uint16_t>::poisoned(x.size());
   rms_norm(gpu_stream(), dx.data(), nullptr, rows, columns, 1e-6f, f32.data());
   const int tag = gpu_stream().fault_tag("layer.7");
-  rms_norm_bf16(gpu_stream(), dx.data(), nullptr, rows, columns, 1e-6f, y.data(), tag);
+  RowSink sink;
+  sink.bf16 = y.data();
+  rms_norm(gpu_stream(), dx.data(), nullptr, rows, columns, 1e-6f, sink, tag);
   const auto values = f32.host();
   const auto rounded = y.host();
   for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(rounded[i], f32_to_bf16(values[i]));
@@ -125,7 +127,7 @@ TEST_F(RmsNormCuda, RoundsToBf16AndReportsWhatIsNotFinite) {
 
   x[150] = std::numeric_limits<float>::quiet_NaN();
   const DeviceArray bad(x);
-  rms_norm_bf16(gpu_stream(), bad.data(), nullptr, rows, columns, 1e-6f, y.data(), tag);
+  rms_norm(gpu_stream(), bad.data(), nullptr, rows, columns, 1e-6f, sink, tag);
   try {
     gpu_stream().check_finite();
     ADD_FAILURE() << "no error";
