@@ -10,12 +10,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export AQUATINT_SOURCE_DIR=$PWD
 build=${1:?the build folder is missing}
 export AQUATINT_CUDA_MODULE=$PWD/$build/libaquatint_cuda.so
-gpu_tests='*Cuda*:Gpu*:Device*:CudaModels*'
+gpu_tests='*Cuda*:*Gpu*:Device*'
 status=0
 
 echo "date: $(date -u '+%F %H:%M UTC')"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-for program in src/device_test src/kernels_test src/packing_test tests/cuda_models_test; do
+for program in src/device_test src/kernels_test src/quantize_test tests/cuda_models_test; do
   echo "==> $program"
   "$build/$program" --gtest_filter="$gpu_tests" --gtest_brief=1 || status=1
 done

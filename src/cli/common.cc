@@ -23,15 +23,18 @@ constexpr std::int64_t kMostRepeats = 10'000;
 
 }  // namespace
 
+void add_device(CLI::App& verb, std::string& device, const std::string& does) {
+  offer(add_text(verb, "--device", device, "DEVICE",
+                 "Where " + does +
+                     ": cpu, cuda (the first NVIDIA GPU), cuda:N, or auto (a GPU if there is one)"),
+        {"cpu", "cuda", "auto"});
+}
+
 void ModelOptions::declare(CLI::App& verb) {
   add_choice(verb, "--dtype", dtype, {"auto", "float32", "bfloat16"},
              "Arithmetic of weights that are not quantized (auto: float32, but bfloat16 beside "
              "quantized weights)");
-  offer(
-      add_text(verb, "--device", device, "DEVICE",
-               "Where the model runs: cpu, cuda (the first NVIDIA GPU), cuda:N, or auto (a GPU if "
-               "there is one)"),
-      {"cpu", "cuda", "auto"});
+  add_device(verb, device, "the model runs");
   add_count(verb, "--device-memory", device_mib, 0, kMostDeviceMib,
             "Most memory to take of a GPU, in MiB (0: all)");
   verb.add_flag("--simulate", simulate,

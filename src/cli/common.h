@@ -14,6 +14,9 @@ class App;
 
 namespace aquatint::cli {
 
+// --device, where the verb `does` its work ("the model runs").
+void add_device(CLI::App& verb, std::string& device, const std::string& does);
+
 // How and where models run: --device, --device-memory, --dtype and --simulate.
 struct ModelOptions {
   std::string dtype = "auto", device = "cpu";

@@ -9,8 +9,10 @@
 #include "cli/eval_options.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "device/device_memory.h"
 #include "eval/eval_report.h"
 #include "eval/tasks.h"
+#include "report/bench_report.h"
 #include "report/table.h"
 #include "runtime/bench.h"
 
@@ -55,6 +57,12 @@ json measure_speed(const std::string& model, const Options& options, const Bench
   return json::parse(run_process(self_path(), arguments));
 }
 
+// Of the memory that limits: the GPU's when the model runs there.
+std::int64_t peak_bytes(const json& speed) {
+  const bool cpu = speed["device"] == "cpu";
+  return speed[cpu ? "peak_memory_bytes" : "peak_device_bytes"].get<std::int64_t>();
+}
+
 std::string table_text(const std::vector<Row>& rows) {
   Table table({"model", "size", "perplexity", "change", "KLD", "top-1", "prefill t/s", "decode t/s",
                "peak memory"});
@@ -69,7 +77,7 @@ std::string table_text(const std::vector<Row>& rows) {
          divergence ? fmt::format("{:.2f} %", 100 * divergence->top1_agreement) : "-",
          fmt::format("{:.0f}", row.speed["prefill_tokens_per_second"]["median"].get<double>()),
          fmt::format("{:.0f}", row.speed["decode_tokens_per_second"]["median"].get<double>()),
-         format_bytes(row.speed["peak_memory_bytes"].get<std::int64_t>())});
+         format_bytes(peak_bytes(row.speed))});
   }
   return table.str();
 }
@@ -113,6 +121,8 @@ void run(const Options& options) {
   }
   measure_quality(options, text, rows);
   const BenchOptions bench = options.speed.resolve();
+  const Device device = options.loading.load_options().device;
+  if (device.is_cuda()) release_cached_device_memory(device);
   for (Row& row : rows) row.speed = measure_speed(row.model, options, bench);
 
   if (!options.json.empty()) write_json(options.json, rows_json(rows));
@@ -122,9 +132,9 @@ void run(const Options& options) {
   print(fmt::format(
       "\nquality: per token on {}, protocol {}, window {}, {} of {} tokens scored, BOS {};\n"
       "         change, KLD and top-1 against {}\n"
-      "speed:   {} prompt and {} generated tokens, batch 1, {} threads, medians of {} runs\n",
+      "speed:   {} prompt and {} generated tokens, batch 1, {}, medians of {} runs\n",
       p.text, protocol_name(p.protocol), p.window, p.scored, p.tokens, bos_policy_name(p.bos),
-      options.reference, bench.prompt_tokens, bench.generated_tokens, num_threads(),
+      options.reference, bench.prompt_tokens, bench.generated_tokens, processor_text(device),
       bench.repeats));
 }
 

@@ -104,6 +104,7 @@ void run(const Options& options) {
   const std::vector<EvalResult> results = evaluate(options, subject, text_data);
   if (!options.json.empty()) {
     nlohmann::json out = {{"model", options.model},
+                          {"device", model.device().str()},
                           {"dtype", options.loading.dtype},
                           {"execution", options.loading.simulate ? "simulated" : "integer"}};
     if (!options.reference.empty()) out["reference"] = options.reference;

@@ -20,7 +20,7 @@ namespace {
 constexpr std::int64_t kLargestShardMib = std::int64_t{1} << 30;
 
 struct Options {
-  std::string model, recipe, out, json;
+  std::string model, recipe, out, json, device = "cpu";
   std::int64_t shard_mib = 5120;
   bool overwrite = false, dry_run = false;
 };
@@ -75,9 +75,10 @@ std::string plan_text(const Plan& plan) {
 }
 
 nlohmann::json plan_json(const Options& options, const Plan& plan, const Recipe& recipe,
-                         double estimate) {
+                         Device device, double estimate) {
   nlohmann::json out = {{"model", options.model},
                         {"recipe", recipe.name},
+                        {"device", device.str()},
                         {"estimated_seconds", estimate},
                         {"bytes_before", plan.bytes_before},
                         {"bytes_after", plan.bytes_after},
@@ -100,13 +101,14 @@ nlohmann::json plan_json(const Options& options, const Plan& plan, const Recipe&
 
 void run(const Options& options) {
   check_output(options.json);
+  const Device device = parse_device(options.device);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const Recipe recipe = Recipe::load(options.recipe);
-  const QuantizeOptions output{options.out, options.shard_mib << 20, options.overwrite};
+  const QuantizeOptions output{options.out, options.shard_mib << 20, options.overwrite, device};
   if (!options.dry_run) aquatint::check_output(checkpoint, output);
   const Plan plan = make_plan(checkpoint, recipe);
-  const double estimate = estimate_seconds(checkpoint, plan, options.out);
-  nlohmann::json report = plan_json(options, plan, recipe, estimate);
+  const double estimate = estimate_seconds(checkpoint, plan, options.out, device);
+  nlohmann::json report = plan_json(options, plan, recipe, device, estimate);
   const bool text = options.json != "-";
   if (text) {
     print(fmt::format("{} with recipe {}: {}\n\n", options.model, printable(recipe.name),
@@ -152,6 +154,7 @@ void add_quantize(CLI::App& program) {
   verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");
   add_count(*verb, "--max-shard-size", options->shard_mib, 1, kLargestShardMib,
             "Largest output file, in MiB");
+  add_device(*verb, options->device, "weights are rounded");
   add_threads(*verb);
   add_json(*verb, options->json);
   verb->footer(recipe_list());

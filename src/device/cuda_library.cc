@@ -75,7 +75,7 @@ Library load() {
   library.handle = open_module(tried);
   if (library.handle == nullptr) {
     library.reason =
-        fmt::format("this build has no CUDA module ({}); build it with ./dev build cuda", tried);
+        fmt::format("the CUDA module cannot be loaded ({}); ./dev build cuda makes it", tried);
     return library;
   }
   using Get = const CudaRuntime* (*)();

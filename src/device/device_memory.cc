@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "device/cuda_library.h"
+#include "device/stream.h"
 
 namespace aquatint {
 namespace {
@@ -61,6 +62,11 @@ class Pool {
   void set_limit(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     state_.limit_bytes = bytes;
+  }
+
+  void release_cached() {
+    const std::lock_guard lock(mutex_);
+    drop_cache();
   }
 
   void reset_peak() {
@@ -147,6 +153,11 @@ DeviceMemory device_memory(Device device) {
 
 void set_device_memory_limit(Device device, std::int64_t bytes) {
   pool(device).set_limit(bytes);
+}
+
+void release_cached_device_memory(Device device) {
+  Stream::of(device).synchronize();
+  pool(device).release_cached();
 }
 
 void reset_peak_device_memory(Device device) {

@@ -30,5 +30,7 @@ DeviceMemory device_memory(Device device);
 // The most memory this program takes of a GPU; 0 for all there is.
 void set_device_memory_limit(Device device, std::int64_t bytes);
 void reset_peak_device_memory(Device device);
+// Gives what was freed and kept back to the driver, for other processes to use.
+void release_cached_device_memory(Device device);
 
 }  // namespace aquatint

@@ -83,6 +83,8 @@ TEST_F(Gpu, MemoryIsKeptForReuseAndLimited) {
   }
   EXPECT_GE(device_memory(gpu_).cached_bytes, 3 << 20);
   EXPECT_EQ(allocate_on(gpu_, 3 << 20).get(), first);
+  release_cached_device_memory(gpu_);
+  EXPECT_EQ(device_memory(gpu_).cached_bytes, 0);
   set_device_memory_limit(gpu_, device_memory(gpu_).used_bytes + (8 << 20));
   EXPECT_NO_THROW(allocate_on(gpu_, 7 << 20));
   try {

@@ -166,7 +166,7 @@ __device__ void write_row(const RowSink& sink, const Fault& fault, int64_t row, 
                           const float* values, float* scratch) {
   if (sink.int8 != nullptr) {
     write_int8(sink, fault, row, columns, values, scratch);
-    return;
+    if (sink.bf16 == nullptr) return;
   }
   for (int64_t k = int64_t{threadIdx.x} * V; k < columns; k += int64_t{blockDim.x} * V) {
     const Values<V> some = load<V>(values + k);

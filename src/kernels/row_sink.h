@@ -6,7 +6,7 @@
 
 namespace aquatint::kernels {
 
-// Exactly one of f32, bf16 and int8 is set.
+// Exactly one of f32, bf16 and int8 is set; or, for RMSNorm on a GPU, bf16 and int8.
 struct RowSink {
   float* f32 = nullptr;           // [rows, columns]
   uint16_t* bf16 = nullptr;       // [rows, columns], rounded to nearest even; on GPUs only

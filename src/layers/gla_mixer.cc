@@ -64,14 +64,21 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
   const std::int64_t v_columns = c.kv_heads * c.dv;
   Workspace& workspace = context.workspace;
 
+  if (w.q.wants_int8() && w.gk0.wants_bf16()) x.expect_int8_and_bf16();
   Projected p{};
   p.q = workspace.take<float>(rows * q_columns);
   p.k = workspace.take<float>(rows * k_columns);
   p.v = workspace.take<float>(rows * v_columns);
   p.decay = workspace.take<float>(rows * k_columns);
-  w.q.forward(context, x, p.q);
-  w.k.forward(context, x, p.k);
-  w.v.forward(context, x, p.v);
+  if (c.output_gate) {
+    p.gate =
+        Linear::forward_shared(context, x, {{&w.q, p.q}, {&w.k, p.k}, {&w.v, p.v}, {&w.g, nullptr}})
+            .back();
+    const float* gate = p.gate->f32;
+    if (gate != nullptr) context.tap(w.module, ".gate", gate, rows, c.heads * c.dv);
+  } else {
+    Linear::forward_shared(context, x, {{&w.q, p.q}, {&w.k, p.k}, {&w.v, p.v}});
+  }
 
   float* low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
   w.gk0.forward(context, x, low_rank);
@@ -96,24 +103,18 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
   return p;
 }
 
-LinearInput GlaMixer::gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const {
+LinearInput GlaMixer::gate_and_norm(ForwardContext& context,
+                                    const std::optional<kernels::ProductView>& gate, const float* o,
+                                    std::int64_t rows) const {
   const GlaConfig& c = config_;
-  const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
-  float* gate = nullptr;
-  if (c.output_gate) {
-    gate = context.workspace.take<float>(rows * columns);
-    weights_.g.forward(context, x, gate);
-    context.tap(weights_.module, ".gate", gate, rows, columns);
-  }
   const bool fused = c.gate_activation == kernels::Activation::kSilu;
-  LinearInput normed = LinearInput::gated_norm(context, o, fused ? gate : nullptr,
+  LinearInput normed = LinearInput::gated_norm(context, o, fused ? gate : std::nullopt,
                                                weights_.head_norm, rows, c.heads, c.dv);
-  if (gate == nullptr || fused) return normed;
-  kernels::ProductView gate_view, normed_view;
-  gate_view.f32 = gate;
-  normed_view.f32 = normed.f32();
-  gate_view.ld = normed_view.ld = columns;
-  return LinearInput::gated(context, c.gate_activation, gate_view, normed_view, rows, columns);
+  if (!gate || fused) return normed;
+  kernels::ProductView view;
+  view.f32 = normed.f32();
+  view.ld = c.heads * c.dv;
+  return LinearInput::gated(context, c.gate_activation, *gate, view, rows, view.ld);
 }
 
 void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
@@ -133,7 +134,7 @@ void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const 
                        static_cast<std::int64_t>(sequences.size()), p.q, p.k, p.v, p.decay, o);
   context.tap(weights_.module, ".o", o, rows, columns);
 
-  LinearInput output = gate_and_norm(context, x, o);
+  LinearInput output = gate_and_norm(context, p.gate, o, rows);
   weights_.o.forward_add(context, output, y);
 }
 

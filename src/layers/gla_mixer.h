@@ -49,12 +49,15 @@ class GlaMixer : public Mixer {
  private:
   struct Projected {
     float *q, *k, *v, *decay;
+    std::optional<kernels::ProductView> gate;
   };
   Projected project(ForwardContext& context, LinearInput& x,
                     std::span<const Segment> segments) const;
   float* convolve(ForwardContext& context, const float* x, std::int64_t rows, const Tensor& weight,
                   std::span<const Segment> segments, std::size_t state_index) const;
-  LinearInput gate_and_norm(ForwardContext& context, LinearInput& x, float* o) const;
+  LinearInput gate_and_norm(ForwardContext& context,
+                            const std::optional<kernels::ProductView>& gate, const float* o,
+                            std::int64_t rows) const;
 
   GlaConfig config_;
   GlaWeights weights_;

@@ -1,5 +1,7 @@
 #include "layers/linear.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/threads.h"
 #include "kernels/residual_add/residual_add.h"
@@ -93,6 +95,35 @@ kernels::ProductView Linear::forward_view(ForwardContext& context, LinearInput& 
   return view;
 }
 
+std::vector<kernels::ProductView> Linear::forward_shared(ForwardContext& context, LinearInput& x,
+                                                         std::initializer_list<Wanted> wanted) {
+  const std::int64_t rows = x.rows();
+  const Linear& first = *wanted.begin()->linear;
+  const bool together = std::all_of(wanted.begin(), wanted.end(), [&](const Wanted& w) {
+    return w.linear->multiplies_itself(context, rows) && first.can_share_launch(*w.linear);
+  });
+  std::vector<kernels::ProductView> views;
+  std::vector<kernels::GpuProduct> products;
+  for (const Wanted& w : wanted) {
+    if (!together && w.y == nullptr) {
+      views.push_back(w.linear->forward_view(context, x));
+      continue;
+    }
+    const std::int64_t outputs = w.linear->outputs_;
+    float* y = w.y != nullptr ? w.y : context.workspace.take<float>(rows * outputs);
+    views.emplace_back();
+    views.back().f32 = y;
+    views.back().ld = outputs;
+    if (together) {
+      products.push_back({&*w.linear->gpu_, w.linear->bias(), y, outputs});
+    } else {
+      w.linear->forward(context, x, y);
+    }
+  }
+  if (together) first.multiply_few(context, x, products);
+  return views;
+}
+
 void Linear::forward_add(ForwardContext& context, LinearInput& x, float* y) const {
   const std::int64_t rows = x.rows();
   if (context.taps == nullptr && can_accumulate(context, rows)) {
@@ -104,21 +135,41 @@ void Linear::forward_add(ForwardContext& context, LinearInput& x, float* y) cons
   kernels::residual_add(context.stream(), y, product, rows * outputs_);
 }
 
-// Library products on a GPU add as they write; so does what follows the int8 ones.
+// On a GPU all products can add, but for those that are scaled in place afterwards.
 bool Linear::can_accumulate(const ForwardContext& context, std::int64_t rows) const {
   if (!context.stream().is_cuda()) return false;
-  if (!gpu_) return true;
+  const bool scaled = gpu_ && activations_ == ActivationScheme::kFloat && gpu_->groups == 1;
+  return !scaled || rows <= kMostOwnRowsA16;
+}
+
+// Whether packed weights are multiplied by our own kernel, not by the library.
+bool Linear::multiplies_itself(const ForwardContext& context, std::int64_t rows) const {
+  if (!gpu_ || context.taps != nullptr) return false;
+  if (activations_ != ActivationScheme::kInt8Dynamic) return rows <= kMostOwnRowsA16;
+  return rows <= kMostOwnRowsA8 || !takes_library_int8();
+}
+
+bool Linear::can_share_launch(const Linear& other) const {
+  return activations_ == other.activations_ && kernels::can_share_launch(*gpu_, *other.gpu_);
+}
+
+// Products of x with weights that share a launch.
+void Linear::multiply_few(ForwardContext& context, LinearInput& x,
+                          std::span<const kernels::GpuProduct> products) const {
   if (activations_ == ActivationScheme::kInt8Dynamic) {
-    return rows > kMostOwnRowsA8 && takes_library_int8();
+    const kernels::Int8Rows x8 = x.int8(gpu_->group_size, gpu_->groups, module_);
+    kernels::quant_matmul_a8(context.stream(), x8, x.rows(), products);
+  } else {
+    kernels::quant_matmul_a16(context.stream(), x.plain_bf16(module_), columns_, x.rows(),
+                              products);
   }
-  return rows > kMostOwnRowsA16 && gpu_->groups > 1;
 }
 
 void Linear::multiply(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
                       bool accumulate) const {
   AQUATINT_ASSERT(x.columns() == columns_);
   const std::int64_t rows = x.rows();
-  const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  const float* bias = this->bias();
   Stream& stream = context.stream();
   if (simulated_) {
     forward_simulated(context, x, y, ldy);
@@ -148,11 +199,10 @@ void Linear::multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, 
                              bool accumulate) const {
   const GpuWeights& w = *gpu_;
   const std::int64_t rows = x.rows();
-  const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  const float* bias = this->bias();
   const kernels::Int8Rows x8 = x.int8(w.group_size, w.groups, module_);
   if (rows <= kMostOwnRowsA8 || !takes_library_int8()) {
-    AQUATINT_ASSERT(!accumulate);
-    kernels::quant_matmul_a8(context.stream(), x8, rows, w, bias, y, ldy);
+    kernels::quant_matmul_a8(context.stream(), x8, rows, w, bias, y, ldy, accumulate);
     return;
   }
   const Workspace::Scope scope(context.workspace);
@@ -188,12 +238,11 @@ void Linear::multiply_gpu_a16(ForwardContext& context, LinearInput& x, float* y,
                               bool accumulate) const {
   const GpuWeights& w = *gpu_;
   const std::int64_t rows = x.rows();
-  const float* bias = bias_.defined() ? bias_.data<float>() : nullptr;
+  const float* bias = this->bias();
   const std::uint16_t* x16 = x.plain_bf16(module_);
   Stream& stream = context.stream();
   if (rows <= kMostOwnRowsA16) {
-    AQUATINT_ASSERT(!accumulate);
-    kernels::quant_matmul_a16(stream, x16, columns_, rows, w, bias, y, ldy);
+    kernels::quant_matmul_a16(stream, x16, columns_, rows, w, bias, y, ldy, accumulate);
     return;
   }
   const Workspace::Scope scope(context.workspace);

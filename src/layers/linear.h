@@ -4,9 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "kernels/matmul/matmul.h"
 #include "layers/linear_input.h"
@@ -24,7 +27,7 @@ struct LoadOptions {
   // bfloat16 beside quantized ones, where it costs no more error than they do and half the memory.
   std::optional<kernels::DenseType> compute;
   Execution execution = Execution::kInteger;  // of weights that are quantized
-  Device device;                              // that holds and multiplies them
+  Device device{};                            // that holds and multiplies them
 
   Stream& stream() const { return Stream::of(device); }
 };
@@ -50,9 +53,23 @@ class Linear {
   // The product in the form that is cheapest to make, for a reader that takes any: in memory of the
   // workspace. The reader must come before x ends.
   kernels::ProductView forward_view(ForwardContext& context, LinearInput& x) const;
+  // Products of one input, one view each, in one launch where the device can: into y, or where it
+  // is null as by forward_view.
+  struct Wanted {
+    const Linear* linear;
+    float* y;
+  };
+  static std::vector<kernels::ProductView> forward_shared(ForwardContext& context, LinearInput& x,
+                                                          std::initializer_list<Wanted> wanted);
   // Adds the product to y [rows, outputs]: the residual connection. Forms of x that y is an input
   // of (a normalization of it) are made before y changes.
   void forward_add(ForwardContext& context, LinearInput& x, float* y) const;
+
+  // The form of the input this takes on a GPU: int8, bfloat16, or else float32.
+  bool wants_int8() const { return gpu_ && activations_ == ActivationScheme::kInt8Dynamic; }
+  bool wants_bf16() const {
+    return gpu_ ? !wants_int8() : dense_ && dense_->type() == kernels::DenseType::kBF16;
+  }
 
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
@@ -64,6 +81,10 @@ class Linear {
   void multiply(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
                 bool accumulate) const;
   void forward_simulated(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
+  bool multiplies_itself(const ForwardContext& context, std::int64_t rows) const;
+  bool can_share_launch(const Linear& other) const;
+  void multiply_few(ForwardContext& context, LinearInput& x,
+                    std::span<const kernels::GpuProduct> products) const;
   bool takes_library_int8() const;
   std::int32_t* library_int8_sums(ForwardContext& context, const kernels::Int8Rows& x8,
                                   std::int64_t rows) const;
@@ -71,6 +92,7 @@ class Linear {
                                                         const std::uint16_t* x16,
                                                         std::int64_t rows) const;
   bool can_accumulate(const ForwardContext& context, std::int64_t rows) const;
+  const float* bias() const { return bias_.defined() ? bias_.data<float>() : nullptr; }
   void multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
                        bool accumulate) const;
   void multiply_gpu_a16(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,

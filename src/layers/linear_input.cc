@@ -44,12 +44,13 @@ LinearInput LinearInput::gated(ForwardContext& context, kernels::Activation acti
   return input;
 }
 
-LinearInput LinearInput::gated_norm(ForwardContext& context, const float* o, const float* gate,
+LinearInput LinearInput::gated_norm(ForwardContext& context, const float* o,
+                                    const std::optional<kernels::ProductView>& gate,
                                     const RmsNorm& norm, std::int64_t rows, std::int64_t heads,
                                     std::int64_t dv) {
   LinearInput input(context, Source::kGatedNorm, rows, heads * dv);
   input.x_ = o;
-  input.norm_gate_ = gate;
+  input.gate_ = gate;
   input.norm_ = &norm;
   input.heads_ = heads;
   return input;
@@ -78,16 +79,16 @@ bool LinearInput::make(const kernels::RowSink& sink, int tag) {
                              tag);
   }
   if (source_ == Source::kGated) {
-    return kernels::gated_activation(stream, activation_, gate_, up_, rows_, columns_, sink, tag);
+    return kernels::gated_activation(stream, activation_, *gate_, *up_, rows_, columns_, sink, tag);
   }
   AQUATINT_ASSERT(source_ == Source::kGatedNorm);
   const std::int64_t dv = columns_ / heads_;
   if (stream.is_cuda()) {
-    kernels::gated_rms_norm_gpu(stream, x_, norm_gate_, weight_data(*norm_), rows_, heads_, dv,
-                                norm_->eps, sink, tag);
+    kernels::gated_rms_norm_gpu(stream, x_, gate_ ? &*gate_ : nullptr, weight_data(*norm_), rows_,
+                                heads_, dv, norm_->eps, sink, tag);
   } else {
-    kernels::gated_rms_norm(x_, norm_gate_, weight_data(*norm_), rows_, heads_, dv, norm_->eps,
-                            sink.f32);
+    kernels::gated_rms_norm(x_, gate_ ? gate_->f32 : nullptr, weight_data(*norm_), rows_, heads_,
+                            dv, norm_->eps, sink.f32);
   }
   return true;
 }
@@ -101,7 +102,12 @@ kernels::Int8Rows LinearInput::int8(std::int64_t group_size, std::int64_t groups
   auto* scales = context_->workspace.take<float>(rows_);
   auto* sums = context_->workspace.take<std::int32_t>(rows_ * groups);
   const int tag = context_->stream().fault_tag(consumer);
-  const kernels::RowSink sink{nullptr, nullptr, values, scales, sums, group_size, groups};
+  kernels::RowSink sink{nullptr, nullptr, values, scales, sums, group_size, groups};
+  if (with_bf16_ && plain_bf16_ == nullptr && source_ == Source::kNorm &&
+      context_->stream().is_cuda() && f32_ == nullptr) {
+    sink.bf16 = context_->workspace.take<std::uint16_t>(rows_ * columns_);
+    plain_bf16_ = sink.bf16;
+  }
   const bool finite =
       fuses(true) ? make(sink, tag)
                   : kernels::quantize_rows_int8(context_->stream(), f32(), rows_, columns_,

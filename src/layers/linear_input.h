@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,14 +36,19 @@ class LinearInput {
   static LinearInput gated(ForwardContext& context, kernels::Activation activation,
                            const kernels::ProductView& gate, const kernels::ProductView& up,
                            std::int64_t rows, std::int64_t columns);
-  // RMSNorm of each head of o [rows, heads * dv], then times silu(gate) unless gate is null,
-  // computed on demand.
-  static LinearInput gated_norm(ForwardContext& context, const float* o, const float* gate,
+  // RMSNorm of each head of o [rows, heads * dv], then times silu(gate) if there is one, computed
+  // on demand.
+  static LinearInput gated_norm(ForwardContext& context, const float* o,
+                                const std::optional<kernels::ProductView>& gate,
                                 const RmsNorm& norm, std::int64_t rows, std::int64_t heads,
                                 std::int64_t dv);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
+
+  // Says before the first use that int8 and plain bfloat16 will both be wanted, which some sources
+  // make in one pass.
+  void expect_int8_and_bf16() { with_bf16_ = true; }
 
   const float* f32();
   // Rows quantized per token, with sums per group. `consumer` names the layer in the error
@@ -74,10 +80,10 @@ class LinearInput {
   const float* f32_ = nullptr;
   const std::uint16_t* plain_bf16_ = nullptr;
   const float* x_ = nullptr;  // input of a normalization
-  const float* norm_gate_ = nullptr;
   const RmsNorm* norm_ = nullptr;
   std::int64_t heads_ = 1;
-  kernels::ProductView gate_, up_;
+  std::optional<kernels::ProductView> gate_, up_;
+  bool with_bf16_ = false;  // int8 is to be made together with plain bfloat16
   kernels::Activation activation_ = kernels::Activation::kIdentity;
   std::vector<Int8Form> int8_;
   std::vector<Bf16Form> bf16_;

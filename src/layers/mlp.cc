@@ -3,9 +3,9 @@
 namespace aquatint {
 
 void GatedMlp::forward(ForwardContext& context, LinearInput& x, float* y) const {
-  const kernels::ProductView g = gate.forward_view(context, x);
-  const kernels::ProductView u = up.forward_view(context, x);
-  LinearInput product = LinearInput::gated(context, activation, g, u, x.rows(), gate.outputs());
+  const auto inner = Linear::forward_shared(context, x, {{&gate, nullptr}, {&up, nullptr}});
+  LinearInput product =
+      LinearInput::gated(context, activation, inner[0], inner[1], x.rows(), gate.outputs());
   down.forward_add(context, product, y);
 }
 

@@ -40,14 +40,14 @@ const TensorPlan* typical(const Plan& plan) {
 }
 
 // Seconds per byte of reading and rounding `rows`.
-double work_seconds_per_byte(const TensorPlan& t, const Tensor& rows) {
+double work_seconds_per_byte(const TensorPlan& t, const Tensor& rows, Stream& stream) {
   const Stopwatch watch;
   Hasher hasher;
   hasher.update(rows.bytes(), rows.nbytes());
   check_finite(rows, t.spec->name);
   if (t.scheme) {
     const QuantizedMatrix matrix =
-        find_rounding(t.rounding).round(rows, t.scheme->weights, t.dtype);
+        find_rounding(t.rounding).round(rows, t.scheme->weights, t.dtype, stream);
     to_compressed_tensors(t.spec->module(), *t.scheme, matrix, t.dtype);
   }
   return watch.seconds() / static_cast<double>(std::max<std::size_t>(1, rows.nbytes()));
@@ -74,7 +74,7 @@ double write_seconds_per_byte(const fs::path& output, const Tensor& sample) {
 }  // namespace
 
 double estimate_seconds(const Checkpoint& checkpoint, const Plan& plan,
-                        const std::filesystem::path& output) {
+                        const std::filesystem::path& output, Device device) {
   const TensorPlan* t = typical(plan);
   if (t == nullptr) return 0;
   const Tensor whole = checkpoint.tensor(t->spec->name);
@@ -82,8 +82,9 @@ double estimate_seconds(const Checkpoint& checkpoint, const Plan& plan,
   const std::int64_t rows = std::clamp(kSampleBytes / std::max<std::int64_t>(1, row_bytes),
                                        std::int64_t{1}, whole.dim(0));
   const Tensor sample = whole.rows(0, rows);
-  work_seconds_per_byte(*t, sample);  // once for threads and buffers to be there
-  const double work = work_seconds_per_byte(*t, sample);
+  Stream& stream = Stream::of(device);
+  work_seconds_per_byte(*t, sample, stream);  // once for threads and buffers to be there
+  const double work = work_seconds_per_byte(*t, sample, stream);
   const double write = write_seconds_per_byte(output, sample);
   return work * static_cast<double>(plan.bytes_before) +
          write * static_cast<double>(plan.bytes_after);

@@ -20,6 +20,8 @@ TEST(Estimate, IsASmallTimeForASmallModelAndLeavesNothing) {
   EXPECT_EQ(model.temp().files(), (std::vector<std::string>{"model"}));
   const Plan plan = make_plan(checkpoint, testing::recipe_of("weights: {}"));
   EXPECT_GT(estimate_seconds(checkpoint, plan, "/proc/nothing/can/be/made"), 0);
+  if (cuda_device_count() == 0) return;
+  EXPECT_GT(estimate_seconds(checkpoint, plan, "not/there", {DeviceKind::kCuda, 0}), 0);
 }
 
 }  // namespace

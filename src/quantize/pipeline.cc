@@ -58,14 +58,15 @@ Tensor source_tensor(const Checkpoint& checkpoint, const TensorPlan& plan) {
   return checkpoint.tensor(spec.name);
 }
 
-void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, ShardedWriter& output) {
+void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, Stream& stream,
+                  ShardedWriter& output) {
   const Tensor source = source_tensor(checkpoint, plan);
   if (!plan.scheme) {
     output.write(plan.spec->name, source);
     return;
   }
   const RoundingEntry& rounding = find_rounding(plan.rounding);
-  const QuantizedMatrix matrix = rounding.round(source, plan.scheme->weights, plan.dtype);
+  const QuantizedMatrix matrix = rounding.round(source, plan.scheme->weights, plan.dtype, stream);
   for (const auto& [name, tensor] :
        to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix, plan.dtype)) {
     output.write(name, tensor);
@@ -101,7 +102,7 @@ class Checkpointer {
   Clock::duration cost_{0};
 };
 
-std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& units,
+std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& units, Stream& stream,
                        Journal& journal, ShardedWriter& output) {
   std::int64_t resumed = 0;
   Checkpointer checkpointer(journal, output);
@@ -110,7 +111,7 @@ std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& un
     const bool done = journal.done(unit.name);
     for (const TensorPlan* plan : unit.tensors) {
       if (!done) {
-        write_tensor(checkpoint, *plan, output);
+        write_tensor(checkpoint, *plan, stream, output);
         continue;
       }
       for (const TensorInfo& info : stored_infos(*plan)) output.skip(info.name);
@@ -137,7 +138,8 @@ void fill_folder(const Checkpoint& checkpoint, const Recipe& recipe, const Plan&
   }
   ShardedWriter output(folder.path(), infos, options.max_shard_bytes);
   sync_path(folder.path());  // the names of the shards, before the journal speaks of their contents
-  result.resumed_units = run_units(checkpoint, make_units(checkpoint, plan), journal, output);
+  result.resumed_units = run_units(checkpoint, make_units(checkpoint, plan),
+                                   Stream::of(options.device), journal, output);
   output.finish();
   result.shards = output.shards();
   copy_model_files(checkpoint.folder(), folder.path());
@@ -148,7 +150,7 @@ void fill_folder(const Checkpoint& checkpoint, const Recipe& recipe, const Plan&
 
 // Whether running again may succeed, so that what is done is worth keeping.
 bool may_pass(ErrorKind kind) {
-  return kind == ErrorKind::kIo || kind == ErrorKind::kOutOfMemory ||
+  return kind == ErrorKind::kIo || kind == ErrorKind::kOutOfMemory || kind == ErrorKind::kDevice ||
          kind == ErrorKind::kInterrupted;
 }
 

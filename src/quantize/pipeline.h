@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 
+#include "device/device.h"
 #include "quantize/plan.h"
 
 namespace aquatint {
@@ -17,6 +18,8 @@ struct QuantizeOptions {
   std::filesystem::path output;
   std::int64_t max_shard_bytes = std::int64_t{5} << 30;
   bool overwrite = false;  // replace an existing output folder
+  // That rounds. The output does not depend on it, so a run may be continued on another.
+  Device device{};
 };
 
 struct QuantizeResult {

@@ -124,6 +124,21 @@ TEST(Pipeline, ThreadsAndRunsGiveTheSameBytes) {
   EXPECT_EQ(contents(model.path("a")), contents(model.path("b")));
 }
 
+TEST(Pipeline, AGpuGivesTheSameFiles) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    const SmallModel model(true, dtype);
+    int made = 0;
+    for (const char* yaml : {kMixed, "weights: {bits: 8, granularity: tensor}", "weights: {}"}) {
+      const auto cpu = model.path(fmt::format("cpu{}", made));
+      const auto gpu = model.path(fmt::format("gpu{}", made++));
+      quantize_to(model.folder(), yaml, cpu, false, 20000);
+      quantize_to(model.folder(), yaml, gpu, false, 20000, {DeviceKind::kCuda, 0});
+      EXPECT_EQ(contents(cpu), contents(gpu)) << yaml;
+    }
+  }
+}
+
 TEST(Pipeline, ContinuesFromAnyPrefixOfTheJournal) {
   const SmallModel model(true, DType::kBF16, 3);
   quantize_to(model.folder(), kMixed, model.path("whole"), false, 20000);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "device/stream.h"
 #include "packing/quantized_matrix.h"
 
 namespace aquatint {
@@ -13,9 +14,16 @@ namespace aquatint {
 struct RoundingEntry {
   const char* name;
   const char* description;
+  QuantizedMatrix (*function)(Stream& stream, const Tensor& weight, const WeightScheme& scheme,
+                              DType scale_dtype);
+
   // weight: any float type, [rows, columns], finite; may be a view of a file. Scales are chosen to
-  // be exact in `scale_dtype`, the type they will be stored in.
-  QuantizedMatrix (*round)(const Tensor& weight, const WeightScheme& scheme, DType scale_dtype);
+  // be exact in `scale_dtype`, the type they will be stored in. The stream's device does the work;
+  // weight and result are in host memory, and every device gives the same bits.
+  QuantizedMatrix round(const Tensor& weight, const WeightScheme& scheme, DType scale_dtype,
+                        Stream& stream = Stream::cpu()) const {
+    return function(stream, weight, scheme, scale_dtype);
+  }
 };
 
 const std::vector<RoundingEntry>& rounding_registry();

@@ -45,13 +45,15 @@ inline Recipe recipe_of(const std::string& yaml) {
 // Plans and runs in one.
 inline QuantizeResult quantize_to(const std::filesystem::path& model, const std::string& yaml,
                                   const std::filesystem::path& output, bool overwrite = false,
-                                  std::int64_t max_shard_bytes = std::int64_t{1} << 30) {
+                                  std::int64_t max_shard_bytes = std::int64_t{1} << 30,
+                                  Device device = {}) {
   const Checkpoint checkpoint = Checkpoint::open(model);
   const Recipe recipe = recipe_of(yaml);
   QuantizeOptions options;
   options.output = output;
   options.overwrite = overwrite;
   options.max_shard_bytes = max_shard_bytes;
+  options.device = device;
   return quantize(checkpoint, recipe, make_plan(checkpoint, recipe), options);
 }
 

@@ -29,6 +29,11 @@ std::string peak_text(const BenchSetting& setting) {
                      host);
 }
 
+// What the ceiling of memory is measured by.
+const char* bandwidth_name(const BenchSetting& setting) {
+  return setting.device.is_cuda() ? "copy" : "read";
+}
+
 json rate_json(const Rate& rate) {
   return {{"median", rate.median}, {"min", rate.min}, {"max", rate.max}};
 }
@@ -88,17 +93,17 @@ std::string bench_text(const BenchSetting& setting, const BenchResult& result,
                       o.batch, o.generated_tokens, result.decode.median, result.decode.min,
                       result.decode.max, bandwidth / 1e9);
   if (ceilings) {
-    text += fmt::format(": {:.0f} % of read bandwidth",
-                        100 * bandwidth / ceilings->read_bytes_per_second);
+    text += fmt::format(": {:.0f} % of {} bandwidth",
+                        100 * bandwidth / ceilings->read_bytes_per_second, bandwidth_name(setting));
   }
   text += fmt::format("\n  memory   {} of weights, {} of state, peak {}\n",
                       format_bytes(result.weight_bytes), format_bytes(result.state_bytes),
                       peak_text(setting));
   if (ceilings) {
     text += fmt::format(
-        "  ceilings read {:.1f} GB/s; products float32 {:.0f}, bfloat16 {:.0f}, int8 {:.0f} "
+        "  ceilings {} {:.1f} GB/s; products float32 {:.0f}, bfloat16 {:.0f}, int8 {:.0f} "
         "GOP/s\n",
-        ceilings->read_bytes_per_second / 1e9, ceilings->f32_flops / 1e9,
+        bandwidth_name(setting), ceilings->read_bytes_per_second / 1e9, ceilings->f32_flops / 1e9,
         ceilings->bf16_flops / 1e9, ceilings->int8_ops / 1e9);
   }
   return text;

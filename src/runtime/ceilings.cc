@@ -77,17 +77,23 @@ Ceilings cpu_ceilings() {
   return ceilings;
 }
 
-// A matrix on the device of random bytes, or of random bfloat16 values between 1 and 2 of either
-// sign. Not zeros, on which GPUs draw less power and run faster.
+// A matrix on the device of random bytes, or of random float32 or bfloat16 values between 1 and 2
+// of either sign. Not zeros, on which GPUs draw less power and run faster.
 Tensor random_matrix(Stream& stream, std::int64_t n, DType dtype) {
   const Tensor host = Tensor::empty({n, n}, dtype);
   std::mt19937_64 random(1);
   const auto words = static_cast<std::int64_t>(host.nbytes() / 8);
   auto* out = reinterpret_cast<std::uint64_t*>(host.mutable_bytes());
-  constexpr std::uint64_t kOnes = 0x3f803f803f803f80u, kVaried = 0x807f807f807f807fu;
-  for (std::int64_t i = 0; i < words; ++i) {
-    out[i] = dtype == DType::kBF16 ? kOnes | (random() & kVaried) : random();
+  // Exponents that are fixed, and sign and mantissa bits that are not.
+  std::uint64_t fixed = 0, varied = ~std::uint64_t{0};
+  if (dtype == DType::kBF16) {
+    fixed = 0x3f803f803f803f80u;
+    varied = 0x807f807f807f807fu;
+  } else if (dtype == DType::kF32) {
+    fixed = 0x3f8000003f800000u;
+    varied = 0x807fffff807fffffu;
   }
+  for (std::int64_t i = 0; i < words; ++i) out[i] = fixed | (random() & varied);
   return host.on(stream);
 }
 
@@ -123,9 +129,8 @@ Ceilings gpu_ceilings(Stream& stream) {
                         const auto* a = a8.data<std::int8_t>();
                         kernels::matmul_int8_gpu(stream, {a, kN, kN, a, kN, kN, kN}, out);
                       });
-  const Tensor small = Tensor::zeros({kSmallN, kSmallN}, DType::kF32);
-  const auto w32 = kernels::DenseWeights::pack(stream, small, kernels::DenseType::kF32);
-  const Tensor x32 = small.on(stream);
+  const Tensor x32 = random_matrix(stream, kSmallN, DType::kF32);
+  const auto w32 = kernels::DenseWeights::pack(stream, x32, kernels::DenseType::kF32);
   ceilings.f32_flops = ops(kSmallN) / timed([&] {
                          kernels::matmul_f32(stream, x32.data<float>(), kSmallN, w32, nullptr,
                                              y.mutable_data<float>(), kSmallN);

@@ -7,7 +7,7 @@ import unittest
 
 from support import MODEL, TEXT, ProgramTest, aquatint, needs_shared
 
-BAD_OPTION, NOT_FOUND, CORRUPT, UNSUPPORTED, IO, MEMORY, NUMERIC = 2, 3, 4, 5, 6, 7, 9
+BAD_OPTION, NOT_FOUND, CORRUPT, UNSUPPORTED, IO, MEMORY, DEVICE, NUMERIC = 2, 3, 4, 5, 6, 7, 8, 9
 
 
 def tensors(path):
@@ -277,6 +277,17 @@ class OutputTest(ProgramTest):
             self.assertIn(b"/proc/x", done.stderr)
         file = self.write("file", "x")
         self.fail_with(IO, "file", "logits", MODEL, "--tokens", "1", "--out", file / "below")
+
+    def test_quantize_without_its_device(self):
+        arguments = ["quantize", MODEL, "--recipe", "w4a16", "--out", self.folder / "out"]
+        none = {**os.environ, "AQUATINT_CUDA_MODULE": "/nowhere/module.so"}
+        self.fail_with(DEVICE, "device 'cuda': ", *arguments, "--device", "cuda", env=none)
+        self.fail_with(DEVICE, "device 'cuda:999': ", *arguments, "--device", "cuda:999")
+        for name in ("gpu", "cuda:", "cuda:x", "cuda:-1", ""):
+            expected = f"device '{name}': expected cpu, cuda, cuda:N or auto"
+            self.fail_with(BAD_OPTION, expected, *arguments, "--device", name)
+        self.succeed(*arguments[:-2], "--dry-run", "--device", "auto", env=none)
+        self.assertEqual(self.contents(), [])
 
     def test_full_device(self):
         with open("/dev/full", "wb") as full:

@@ -77,6 +77,17 @@ class QuantizeTest(ProgramTest):
             (second / "o" / "model.safetensors").read_bytes(),
         )
 
+    def test_devices_give_the_same_files(self):
+        # Without a GPU, auto is the CPU.
+        cpu, other = self.folder / "cpu", self.folder / "other"
+        arguments = ["quantize", MODEL, "--recipe", "w4a16-g32-asym", "--out"]
+        self.assertEqual(self.succeed_json(*arguments, cpu)["device"], "cpu")
+        device = self.succeed_json(*arguments, other, "--device", "auto")["device"]
+        self.assertIn(device, ("cpu", "cuda:0"))
+        for path in cpu.iterdir():
+            self.assertEqual(path.read_bytes(), (other / path.name).read_bytes(), path.name)
+        self.assertEqual(len(list(cpu.iterdir())), len(list(other.iterdir())))
+
     def test_shards(self):
         out = self.folder / "out"
         self.succeed("quantize", MODEL, "--recipe", "w8a16", "--out", out, "--max-shard-size", 1)

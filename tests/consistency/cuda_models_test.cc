@@ -126,9 +126,11 @@ struct Bounds {
 // Of few tokens the arithmetic is the same but for the order of float32 sums: what remains is an
 // activation here and there that rounds to the other neighbour, a step of 1/127 of the largest in
 // its row (a8) or of 2^-8 of itself (a16).
-constexpr Bounds kFewTokens{0.01, 0.005};
-// Products of many tokens with grouped weights take the weights rounded to bfloat16, 2^-9 a value.
-constexpr Bounds kManyTokens{0.02, 0.01};
+constexpr Bounds kFewTokens{0.02, 0.01};
+// Products of many tokens with grouped weights take the weights rounded to bfloat16, 2^-9 a value;
+// and with many tokens more activations lie near enough to a boundary. Every step moved moves what
+// follows, so that differences grow from block to block.
+constexpr Bounds kManyTokens{0.06, 0.02};
 // With bfloat16 in the recurrence, 2^-9 a value there too, many activations round to the other
 // neighbour. That is noise like that of quantizing, and it adds up over blocks like it.
 constexpr Bounds kBfloat16{0.1, 0.03};
@@ -219,7 +221,7 @@ TEST_F(CudaModels, AnyCutOfATextGivesTheSameLogits) {
       const auto logits = model.run(std::span(tokens).subspan(t, 1), state);
       parts.insert(parts.end(), logits.begin(), logits.end());
     }
-    EXPECT_LT(max_difference(parts, whole), 2e-5f) << cut;
+    EXPECT_LT(max_difference(parts, whole), kLogitTolerance) << cut;
   }
 }
 
@@ -256,10 +258,14 @@ TEST_F(CudaModels, ABatchIsItsSequences) {
     };
     run(false);
     run(true);
-    // Rows of a larger product may be summed in another order.
-    const float tolerance = compute == kernels::DenseType::kF32 ? 2e-5f : 0.1f;
+    // Rows of a larger product may be summed in another order, and then round to the other
+    // neighbour where the arithmetic is bfloat16.
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      EXPECT_LT(max_difference(together[i], alone[i]), tolerance) << i;
+      if (compute == kernels::DenseType::kF32) {
+        EXPECT_LT(max_difference(together[i], alone[i]), kLogitTolerance) << i;
+      } else {
+        EXPECT_LT(relative_difference(together[i], alone[i]), kBfloat16.a16) << i;
+      }
     }
   }
 }

@@ -62,14 +62,21 @@ void gated_rms_norm(Stream& stream, const float* o, const float* gate, const flo
   check(o, rows, heads, dv, y);
   RowSink sink;
   sink.f32 = y;
-  gated_rms_norm_gpu(stream, o, gate, w, rows, heads, dv, eps, sink, 0);
+  ProductView view;
+  view.f32 = gate;
+  view.ld = heads * dv;
+  gated_rms_norm_gpu(stream, o, gate != nullptr ? &view : nullptr, w, rows, heads, dv, eps, sink,
+                     0);
 }
 
-void gated_rms_norm_gpu(Stream& stream, const float* o, const float* gate, const float* w,
+void gated_rms_norm_gpu(Stream& stream, const float* o, const ProductView* gate, const float* w,
                         std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps,
                         const RowSink& sink, int tag) {
   static const CudaKernel<GatedNormCudaArgs> kernel("aquatint_cuda_gated_norm");
-  kernel(stream, {o, gate, w, rows, heads, dv, eps, sink}, tag);
+  kernel(
+      stream,
+      {o, gate != nullptr, gate != nullptr ? *gate : ProductView{}, w, rows, heads, dv, eps, sink},
+      tag);
 }
 
 }  // namespace aquatint::kernels

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "device/stream.h"
+#include "kernels/product_view.h"
 #include "kernels/row_sink.h"
 
 namespace aquatint::kernels {
@@ -20,9 +21,9 @@ void gated_rms_norm(const float* o, const float* gate, const float* w, std::int6
 // The same on the stream's device, where all pointers are.
 void gated_rms_norm(Stream& stream, const float* o, const float* gate, const float* w,
                     std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps, float* y);
-// On a GPU, leaving in any form; what is not finite there is reported to the stream under `tag`
-// (Stream::fault_tag).
-void gated_rms_norm_gpu(Stream& stream, const float* o, const float* gate, const float* w,
+// On a GPU, from a gate (or null) in any form, to any form; what is not finite then is reported to
+// the stream under `tag` (Stream::fault_tag).
+void gated_rms_norm_gpu(Stream& stream, const float* o, const ProductView* gate, const float* w,
                         std::int64_t rows, std::int64_t heads, std::int64_t dv, float eps,
                         const RowSink& sink, int tag);
 

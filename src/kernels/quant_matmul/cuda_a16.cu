@@ -2,7 +2,7 @@
 // operand, 16 outputs by 16 columns, so that one row of activations wastes none of the bytes that
 // come from memory; their integers become bfloat16 exactly, in registers.
 #include "kernels/quant_matmul/cuda_generic.cuh"
-#include "kernels/quant_matmul/cuda_stream.cuh"
+#include "kernels/quant_matmul/cuda_start.cuh"
 
 namespace aquatint::kernels {
 namespace {
@@ -122,22 +122,25 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
     product_a16(const __grid_constant__ Work work) {
   extern __shared__ __align__(16) uint8_t shared[];
   const Tile tile = my_tile<F>(work);
-  const QuantWeightsCuda& w = work.a.w;
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  Ring<F> ring(work, tile, shared);
+  const Terms terms =
+      load_terms<F>(work, tile, place_of<F>(work, tile, static_cast<int>(threadIdx.x)));
+  const int lane = ring.feed.lane;
   const int g = lane / 4;
   const LaneX<F> x(tile, lane);
-  const bool asymmetric = w.zeros != nullptr;
+  const bool asymmetric = work.a.products[0].w.zeros != nullptr;
   float sums[F::kPanels][F::kTiles][4] = {};
   uint32_t offsets[F::kPanels][2];  // with one group
   if constexpr (F::kRuns == 0) {
+    const int8_t* const zeros = work.a.products[tile.product].w.zeros;
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
-      const int64_t output = static_cast<int64_t>(panel_to_read(work, tile, p)) * kPanel + g;
-      offsets[p][0] = offset_of<F::kBits>(asymmetric ? w.zeros[output] : 0);
-      offsets[p][1] = offset_of<F::kBits>(asymmetric ? w.zeros[output + 8] : 0);
+      const int64_t output = static_cast<int64_t>(panel_to_read(tile, p)) * kPanel + g;
+      offsets[p][0] = offset_of<F::kBits>(asymmetric ? zeros[output] : 0);
+      offsets[p][1] = offset_of<F::kBits>(asymmetric ? zeros[output + 8] : 0);
     }
   }
-  stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage) {
+  ring.run(work, tile, [&](const uint8_t* stage) {
     Words words[F::kPanels];
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) words[p] = load_words(stage + p * kBlockBytes, lane);
@@ -147,10 +150,8 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
       multiply_groups<F>(stage, tile.rows, g, x, asymmetric, words, sums);
     }
   });
-  reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, float sum) {
-    if constexpr (F::kRuns == 0) sum *= w.scales[output];
-    if (work.a.bias != nullptr) sum += work.a.bias[output];
-    work.a.y[(tile.row + m) * work.a.ldy + output] = sum;
+  reduce<F>(work, tile, ring, shared, terms, sums, [](float sum, const Terms& of) {
+    return F::kRuns == 0 ? __fmaf_rn(sum, of.scale, of.addend) : sum + of.addend;
   });
 }
 
@@ -160,7 +161,7 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
 extern "C" int aquatint_cuda_quant_matmul_a16(const aquatint::kernels::QuantMatmulCudaArgs* args,
                                               const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
-  if (args->rows == 0) return cudaSuccess;
+  if (args->rows == 0 || args->count == 0) return cudaSuccess;
   cudaError_t error = cudaSuccess;
   const bool found = dispatch<2>(*args, launch->multiprocessors, [&](auto form) {
     using F = decltype(form);

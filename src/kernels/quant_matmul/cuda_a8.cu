@@ -2,7 +2,7 @@
 // 4-bit values are not unpacked to small numbers but stay in the upper half of their bytes, sixteen
 // times as large, where they have their sign for free; the sums are shifted back, which is exact.
 #include "kernels/quant_matmul/cuda_generic.cuh"
-#include "kernels/quant_matmul/cuda_stream.cuh"
+#include "kernels/quant_matmul/cuda_start.cuh"
 
 namespace aquatint::kernels {
 namespace {
@@ -101,40 +101,33 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, 
   }
 }
 
-__device__ __forceinline__ void write_a8(const QuantMatmulCudaArgs& a, int64_t row, int64_t output,
-                                         float sum) {
-  const float scale = a.x_scales[row];
-  a.y[row * a.ldy + output] =
-      a.bias != nullptr ? __fmaf_rn(sum, scale, a.bias[output]) : __fmul_rn(sum, scale);
-}
-
 template <typename F>
 __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
     product_a8(const __grid_constant__ Work work) {
   extern __shared__ __align__(16) uint8_t shared[];
   const Tile tile = my_tile<F>(work);
-  const QuantWeightsCuda& w = work.a.w;
-  const bool asymmetric = w.zeros != nullptr;
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  Ring<F> ring(work, tile, shared);
+  const Terms terms =
+      load_terms<F>(work, tile, place_of<F>(work, tile, static_cast<int>(threadIdx.x)));
+  const int lane = ring.feed.lane;
   const LaneX<F> x(tile, lane);
   if constexpr (F::kRuns == 0) {
     int sums[F::kPanels][F::kTiles][4] = {};
-    stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage) {
+    ring.run(work, tile, [&](const uint8_t* stage) {
       multiply_steps<F, F::kBits == 4 ? 4 : 2>(stage, tile.rows, lane, x, 0, sums);
     });
-    reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, int sum) {
-      int dot = unshifted<F::kBits>(sum);
-      if (asymmetric) dot -= w.zeros[output] * work.a.group_sums[tile.row + m];
-      write_a8(work.a, tile.row + m, output, __fmul_rn(static_cast<float>(dot), w.scales[output]));
+    reduce<F>(work, tile, ring, shared, terms, sums, [](int sum, const Terms& of) {
+      const int dot = unshifted<F::kBits>(sum) - of.correction;
+      return __fmaf_rn(__fmul_rn(static_cast<float>(dot), of.scale), of.x_scale, of.addend);
     });
   } else {
+    const bool asymmetric = work.a.products[0].w.zeros != nullptr;
     float sums[F::kPanels][F::kTiles][4] = {};
-    stream_blocks<F>(work, tile, shared, [&](const uint8_t* stage) {
+    ring.run(work, tile, [&](const uint8_t* stage) {
       multiply_groups<F>(stage, tile.rows, lane, x, asymmetric, sums);
     });
-    reduce<F>(work, tile, shared, sums, [&](int64_t output, int m, float sum) {
-      write_a8(work.a, tile.row + m, output, sum);
-    });
+    reduce<F>(work, tile, ring, shared, terms, sums,
+              [](float sum, const Terms& of) { return __fmaf_rn(sum, of.x_scale, of.addend); });
   }
 }
 
@@ -144,7 +137,7 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
 extern "C" int aquatint_cuda_quant_matmul_a8(const aquatint::kernels::QuantMatmulCudaArgs* args,
                                              const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
-  if (args->rows == 0) return cudaSuccess;
+  if (args->rows == 0 || args->count == 0) return cudaSuccess;
   cudaError_t error = cudaSuccess;
   const bool found = dispatch<1>(*args, launch->multiprocessors, [&](auto form) {
     using F = decltype(form);

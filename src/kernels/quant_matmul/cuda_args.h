@@ -14,17 +14,27 @@ struct QuantWeightsCuda {
   int64_t outputs = 0, columns = 0, padded_columns = 0, group_size = 0, groups = 0;
 };
 
-// Activations are x16, or x8 with its scales and sums.
-struct QuantMatmulCudaArgs {
+// One of the products that share activations: y = x w^T + bias, or y += that if `accumulate`.
+struct QuantProductCuda {
   QuantWeightsCuda w;
+  const float* bias = nullptr;  // [outputs] or null
+  float* y = nullptr;           // [rows, ldy]
+  int64_t ldy = 0;
+  bool accumulate = false;
+};
+
+constexpr int kMostProducts = 6;  // of one launch
+
+// Activations are x16, or x8 with its scales and sums. The weights of all products have the same
+// form: only their outputs differ.
+struct QuantMatmulCudaArgs {
   const uint16_t* x16 = nullptr;        // bfloat16 [rows, ldx]
   const int8_t* x8 = nullptr;           // [rows, ldx], 0 past the weights' columns
   const float* x_scales = nullptr;      // [rows], with x8
   const int32_t* group_sums = nullptr;  // [rows, groups], with x8
   int64_t rows = 0, ldx = 0;
-  const float* bias = nullptr;  // [outputs] or null
-  float* y = nullptr;           // [rows, ldy]
-  int64_t ldy = 0;
+  int count = 0;  // of products
+  QuantProductCuda products[kMostProducts];
 };
 
 struct DequantizeCudaArgs {

@@ -14,22 +14,24 @@ namespace {
 
 constexpr int kGenericWarps = 8;
 
-__global__ void generic_product(const __grid_constant__ QuantMatmulCudaArgs a) {
+__global__ void generic_product(const __grid_constant__ QuantMatmulCudaArgs a, int product) {
+  const QuantProductCuda& of = a.products[product];
+  const QuantWeightsCuda& w = of.w;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t n = static_cast<int64_t>(blockIdx.y) * kGenericWarps + threadIdx.x / 32;
   const int64_t m = blockIdx.x;
-  if (n >= a.w.outputs) return;
+  if (n >= w.outputs) return;
   float sum = 0;
-  for (int64_t chunk = lane; chunk * 8 < a.w.columns; chunk += 32) {
-    const Group group = load_group(a.w, n, chunk * 8);
+  for (int64_t chunk = lane; chunk * 8 < w.columns; chunk += 32) {
+    const Group group = load_group(w, n, chunk * 8);
     int q[8];
-    load_values(a.w, n, chunk, q);
+    load_values(w, n, chunk, q);
     float dot = 0;
     int exact = 0;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int64_t k = chunk * 8 + i;
-      if (k >= a.w.columns) continue;
+      if (k >= w.columns) continue;
       if (a.x8 != nullptr) {
         exact += (q[i] - group.zero) * a.x8[m * a.ldx + k];
       } else {
@@ -42,13 +44,20 @@ __global__ void generic_product(const __grid_constant__ QuantMatmulCudaArgs a) {
   for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_xor_sync(~0u, sum, offset);
   if (lane != 0) return;
   const float scale = a.x8 != nullptr ? a.x_scales[m] : 1.0f;
-  a.y[m * a.ldy + n] = sum * scale + (a.bias != nullptr ? a.bias[n] : 0.0f);
+  float* y = of.y + m * of.ldy + n;
+  *y =
+      __fmaf_rn(sum, scale, (of.bias != nullptr ? of.bias[n] : 0.0f) + (of.accumulate ? *y : 0.0f));
 }
 
 inline cudaError_t start_generic(const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
-  const dim3 grid(static_cast<unsigned>(a.rows),
-                  static_cast<unsigned>((a.w.outputs + kGenericWarps - 1) / kGenericWarps));
-  generic_product<<<grid, kGenericWarps * 32, 0, static_cast<cudaStream_t>(launch.stream)>>>(a);
+  const auto stream = static_cast<cudaStream_t>(launch.stream);
+  for (int i = 0; i < a.count; ++i) {
+    const int64_t outputs = a.products[i].w.outputs;
+    if (outputs == 0) continue;
+    const dim3 grid(static_cast<unsigned>(a.rows),
+                    static_cast<unsigned>((outputs + kGenericWarps - 1) / kGenericWarps));
+    generic_product<<<grid, kGenericWarps * 32, 0, stream>>>(a, i);
+  }
   return cudaGetLastError();
 }
 

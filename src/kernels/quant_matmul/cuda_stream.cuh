@@ -22,7 +22,6 @@ constexpr int kRowBytes = 64;                    // of one output in a block of 
 constexpr int kBlockBytes = kRowBytes * kPanel;  // of a panel
 constexpr int kSlabRows = 16;                    // rows that a block of threads multiplies
 constexpr int kSumStride = 20;                   // floats per row of a panel's sums: no conflicts
-constexpr int kSharedBudget = 104 * 1024;  // two blocks of threads per multiprocessor of sm_90
 
 // One compiled form. kRuns is the number of groups met in a block of columns, 1 also for longer
 // groups; 0 when a row has one scale.
@@ -37,6 +36,8 @@ struct Form {
   static constexpr int kPieces = kColumns * kXBytes / 16;  // of 16 bytes in a row of x
   static constexpr int kRunColumns = kColumns / (kRuns > 0 ? kRuns : 1);
   static constexpr int kXRow = kXBytes == 1 && kBits == 4 ? 32 : 64;  // bytes of a row that touch
+  // Whether registers are left for what the results take beside their sums.
+  static constexpr bool kTermsAhead = kPanels == 1;
   using Element = std::conditional_t<kXBytes == 2, uint16_t, uint8_t>;
   // Where the parts of a stage start; the activations come last.
   static constexpr int kScalesAt = kPanels * kBlockBytes;
@@ -47,26 +48,39 @@ struct Form {
 
 struct Work {
   QuantMatmulCudaArgs a;
-  int blocks = 0;  // of columns
-  int panels = 0;
-  int x_columns = 0;            // of x that exist
-  bool x_aligned = false;       // x is made of whole 16-byte pieces
-  uint32_t runs_per_group = 1;  // of kRunColumns
-  uint32_t group_magic = 0;     // multiplier in place of a division by runs_per_group
+  int first_blocks[kMostProducts] = {};  // of threads, of each product; in ascending order
+  int blocks = 0;                        // of columns
+  int x_columns = 0;                     // of x that exist
+  bool x_aligned = false;                // x is made of whole 16-byte pieces
+  uint32_t runs_per_group = 1;           // of kRunColumns
+  uint32_t group_magic = 0;              // multiplier in place of a division by runs_per_group
   int stage_bytes = 0;
+  int warp_bytes = 0;  // of a warp's ring, in which it leaves its sums at the end
 };
 
 // What a block of threads works on.
 struct Tile {
-  int panel = 0;
+  int product = 0;
+  int panel = 0, last_panel = 0;  // of the product
   int64_t row = 0;
   int rows = 0;
 };
 
 template <typename F>
-__device__ Tile my_tile(const Work& work) {
+__device__ __forceinline__ Tile my_tile(const Work& work) {
   Tile tile;
-  tile.panel = static_cast<int>(blockIdx.x) * F::kPanels;
+  const int block = static_cast<int>(blockIdx.x);
+  int first = 0;
+#pragma unroll
+  for (int i = 1; i < kMostProducts; ++i) {
+    const int start = work.first_blocks[i];
+    if (block >= start) {
+      tile.product = i;
+      first = start;
+    }
+  }
+  tile.panel = (block - first) * F::kPanels;
+  tile.last_panel = static_cast<int>((work.a.products[tile.product].w.outputs - 1) / kPanel);
   tile.row = static_cast<int64_t>(blockIdx.y) * kSlabRows;
   const int64_t left = work.a.rows - tile.row;
   tile.rows = left < kSlabRows ? static_cast<int>(left) : kSlabRows;
@@ -74,8 +88,8 @@ __device__ Tile my_tile(const Work& work) {
 }
 
 // The panel that `p` of a tile reads: past the end, where results are dropped, the last one.
-__device__ __forceinline__ int panel_to_read(const Work& work, const Tile& tile, int p) {
-  return min(tile.panel + p, work.panels - 1);
+__device__ __forceinline__ int panel_to_read(const Tile& tile, int p) {
+  return min(tile.panel + p, tile.last_panel);
 }
 
 // Group of a run of columns; runs of padding may have one that does not exist.
@@ -110,14 +124,16 @@ struct Feed {
 
   __device__ Feed(const Work& work, const Tile& tile, int warp, int lane_of)
       : block(warp), lane(lane_of), m(lane / F::kPieces), piece(lane % F::kPieces) {
-    const QuantWeightsCuda& w = work.a.w;
+    const QuantWeightsCuda& w = work.a.products[tile.product].w;
+    const int64_t groups = work.a.products[0].w.groups;
+    const int64_t row_bytes = work.a.products[0].w.padded_columns;  // with 8 bits
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
-      const int64_t panel = panel_to_read(work, tile, p);
+      const int64_t panel = panel_to_read(tile, p);
       weights[p] = F::kBits == 4 ? w.data + (panel * work.blocks + block) * kBlockBytes + lane * 16
-                                 : w.data + (panel * kPanel + lane / 4) * w.padded_columns +
+                                 : w.data + (panel * kPanel + lane / 4) * row_bytes +
                                        block * kRowBytes + lane % 4 * 16;
-      scales[p] = w.scales + panel * w.groups * kPanel + lane % 4 * 4;
+      scales[p] = w.scales + panel * groups * kPanel + lane % 4 * 4;
     }
     const auto* first = F::kXBytes == 2 ? reinterpret_cast<const uint8_t*>(work.a.x16)
                                         : reinterpret_cast<const uint8_t*>(work.a.x8);
@@ -176,8 +192,7 @@ __device__ __forceinline__ void fetch_x(const Work& work, const Tile& tile, cons
 template <typename F>
 __device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
                                              const Feed<F>& feed, uint8_t* stage) {
-  const QuantWeightsCuda& w = work.a.w;
-  const auto groups = static_cast<uint32_t>(w.groups);
+  const auto groups = static_cast<uint32_t>(work.a.products[0].w.groups);
   const int lane = feed.lane;
   const auto first_run = static_cast<uint32_t>(feed.block * F::kRuns);
   if (lane < F::kRuns * 4) {
@@ -188,14 +203,14 @@ __device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
                    feed.scales[p] + group * kPanel, group >= groups);
     }
   }
-  if (w.zeros == nullptr) return;
+  if (work.a.products[0].w.zeros == nullptr) return;
   if (lane < F::kRuns) {
     const uint32_t group = group_of(work, first_run + lane);
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
-      const int64_t at = (panel_to_read(work, tile, p) * w.groups + group) * kPanel;
-      copy_async16(stage + F::kZerosAt + (p * F::kRuns + lane) * kPanel, w.zeros + at,
-                   group >= groups);
+      const uint32_t at = static_cast<uint32_t>(panel_to_read(tile, p)) * groups + group;
+      copy_async16(stage + F::kZerosAt + (p * F::kRuns + lane) * kPanel,
+                   work.a.products[tile.product].w.zeros + uint64_t{at} * kPanel, group >= groups);
     }
   }
   if constexpr (F::kXBytes == 1) {
@@ -206,7 +221,7 @@ __device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
       // A group's sum counts once, with its first run.
       const bool counts = group < groups && group * work.runs_per_group == first_run + run;
       copy_async4(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
-                  work.a.group_sums + (tile.row + m) * w.groups + group, !counts);
+                  work.a.group_sums + (tile.row + m) * groups + group, !counts);
     }
   }
 }
@@ -220,8 +235,9 @@ __device__ __forceinline__ void fetch(const Work& work, const Tile& tile, const 
     uint8_t* to = stage + p * kBlockBytes + feed.lane * 16;
     const uint8_t* from = feed.weights[p];
     copy_async_weights(to, from);
-    copy_async_weights(to + kBlockBytes / 2,
-                       from + (F::kBits == 4 ? kBlockBytes / 2 : 8 * work.a.w.padded_columns));
+    copy_async_weights(
+        to + kBlockBytes / 2,
+        from + (F::kBits == 4 ? kBlockBytes / 2 : 8 * work.a.products[0].w.padded_columns));
   }
   if constexpr (F::kRuns > 0) fetch_groups<F>(work, tile, feed, stage);
   fetch_x<F>(work, tile, feed, stage);
@@ -243,55 +259,113 @@ struct LaneX {
   }
 };
 
-// Calls multiply(stage) for each of this warp's blocks of columns.
-template <typename F, typename Multiply>
-__device__ __forceinline__ void stream_blocks(const Work& work, const Tile& tile, uint8_t* shared,
-                                              const Multiply& multiply) {
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const int warp = static_cast<int>(threadIdx.x) / kLanes;
-  const int warps = static_cast<int>(blockDim.x) / kLanes;
-  const int bytes = work.stage_bytes;
-  uint8_t* ring = shared + warp * kStages * bytes;
-  Feed<F> feed(work, tile, warp, lane);
+// A warp's ring. Its first copies start before anything else is read, and what the results take
+// beside their sums is read while they are under way.
+template <typename F>
+struct Ring {
+  uint8_t* stages;
+  int warp, warps;
+  Feed<F> feed;
+
+  __device__ Ring(const Work& work, const Tile& tile, uint8_t* shared)
+      : warp(static_cast<int>(threadIdx.x) / kLanes),
+        warps(static_cast<int>(blockDim.x) / kLanes),
+        feed(work, tile, warp, static_cast<int>(threadIdx.x) % kLanes) {
+    stages = shared + warp * work.warp_bytes;
 #pragma unroll 1
-  for (int i = 0; i < kStages - 1; ++i) {
-    if (feed.block < work.blocks) fetch<F>(work, tile, feed, ring + i * bytes);
-    copy_async_commit();
-    feed.advance(warps);
+    for (int i = 0; i < kStages - 1; ++i) {
+      if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + i * work.stage_bytes);
+      copy_async_commit();
+      feed.advance(warps);
+    }
   }
-  int now = 0, before = (kStages - 1) * bytes;  // stages, in bytes
+
+  // Calls multiply(stage) for each of this warp's blocks of columns.
+  template <typename Multiply>
+  __device__ __forceinline__ void run(const Work& work, const Tile& tile,
+                                      const Multiply& multiply) {
+    const int bytes = work.stage_bytes;
+    int now = 0, before = (kStages - 1) * bytes;  // stages, in bytes
 #pragma unroll 1
-  for (int block = warp; block < work.blocks; block += warps) {
-    copy_async_wait<kStages - 2>();
-    __syncwarp();  // all lanes' copies are here, and the stage before this one has been read
-    if (feed.block < work.blocks) fetch<F>(work, tile, feed, ring + before);
-    copy_async_commit();
-    feed.advance(warps);
-    __syncwarp();  // whatever the lanes copied, they multiply together
-    multiply(ring + now);
-    before = now;
-    now = now + bytes < kStages * bytes ? now + bytes : 0;
+    for (int block = warp; block < work.blocks; block += warps) {
+      copy_async_wait<kStages - 2>();
+      __syncwarp();  // all lanes' copies are here, and the stage before this one has been read
+      if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + before);
+      copy_async_commit();
+      feed.advance(warps);
+      __syncwarp();  // whatever the lanes copied, they multiply together
+      multiply(stages + now);
+      before = now;
+      now = now + bytes < kStages * bytes ? now + bytes : 0;
+    }
   }
+};
+
+// An element of a tile's results.
+struct Place {
+  bool exists = false;
+  int p = 0, m = 0, n = 0;  // its panel and row in the tile, its output in the panel
+  int64_t output = 0;       // of the product
+};
+
+template <typename F>
+__device__ __forceinline__ Place place_of(const Work& work, const Tile& tile, int i) {
+  Place place;
+  place.n = i % kPanel;
+  place.m = i / kPanel;
+  if constexpr (F::kPanels == 2) {
+    place.p = place.m >= tile.rows ? 1 : 0;
+    place.m -= place.p * tile.rows;
+  }
+  place.output = static_cast<int64_t>(tile.panel + place.p) * kPanel + place.n;
+  place.exists = place.m < tile.rows && place.output < work.a.products[tile.product].w.outputs;
+  return place;
 }
 
-// Adds the sums of all warps and calls write(panel, output of the panel, row of the tile, sum).
-template <typename F, typename Sum, typename Write>
-__device__ __forceinline__ void reduce(const Work& work, const Tile& tile, uint8_t* shared,
+// What an element takes beside its sum.
+struct Terms {
+  float scale = 1;     // of the output, with one group
+  float x_scale = 1;   // of the row, with int8
+  int correction = 0;  // for the output's zero, with int8 and one group
+  float addend = 0;    // the bias, and what y held
+};
+
+template <typename F>
+__device__ __forceinline__ Terms load_terms(const Work& work, const Tile& tile,
+                                            const Place& place) {
+  Terms terms;
+  if (!place.exists) return terms;
+  const QuantProductCuda& of = work.a.products[tile.product];
+  const int64_t row = tile.row + place.m;
+  if constexpr (F::kRuns == 0) terms.scale = of.w.scales[place.output];
+  if constexpr (F::kXBytes == 1) {
+    terms.x_scale = work.a.x_scales[row];
+    if (F::kRuns == 0 && of.w.zeros != nullptr) {
+      terms.correction = of.w.zeros[place.output] * work.a.group_sums[row];
+    }
+  }
+  if (of.bias != nullptr) terms.addend = of.bias[place.output];
+  if (of.accumulate) terms.addend += of.y[row * of.ldy + place.output];
+  return terms;
+}
+
+// Adds the sums of all warps and writes finish(sum, terms) to y. `first`: the terms of this
+// thread's first element, loaded in advance; unused without kTermsAhead.
+template <typename F, typename Sum, typename Finish>
+__device__ __forceinline__ void reduce(const Work& work, const Tile& tile, const Ring<F>& ring,
+                                       uint8_t* shared, const Terms& first,
                                        const Sum (&sums)[F::kPanels][F::kTiles][4],
-                                       const Write& write) {
+                                       const Finish& finish) {
   constexpr int kPanelSums = F::kTiles * 8 * kSumStride;
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  const int warp = static_cast<int>(threadIdx.x) / kLanes;
-  const int warps = static_cast<int>(blockDim.x) / kLanes;
-  const int g = lane / 4, t = lane % 4;
+  const int g = ring.feed.lane / 4, t = ring.feed.lane % 4;
   copy_async_wait<0>();
-  __syncthreads();  // the rings are free
-  Sum* all = reinterpret_cast<Sum*>(shared);
+  __syncwarp();  // the warp's ring, which no other touches, is free
+  Sum* own = reinterpret_cast<Sum*>(ring.stages);
 #pragma unroll
   for (int p = 0; p < F::kPanels; ++p) {
 #pragma unroll
     for (int tile8 = 0; tile8 < F::kTiles; ++tile8) {
-      Sum* mine = all + (warp * F::kPanels + p) * kPanelSums + (tile8 * 8 + 2 * t) * kSumStride + g;
+      Sum* mine = own + p * kPanelSums + (tile8 * 8 + 2 * t) * kSumStride + g;
       mine[0] = sums[p][tile8][0];
       mine[kSumStride] = sums[p][tile8][1];
       mine[8] = sums[p][tile8][2];
@@ -299,99 +373,21 @@ __device__ __forceinline__ void reduce(const Work& work, const Tile& tile, uint8
     }
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < F::kPanels * tile.rows * kPanel; i += blockDim.x) {
-    const int n = i % kPanel, m = i / kPanel % tile.rows, p = i / kPanel / tile.rows;
-    const Sum* of = all + p * kPanelSums + m * kSumStride + n;
+  const QuantProductCuda& of = work.a.products[tile.product];
+  const int mine = static_cast<int>(threadIdx.x);
+  for (int i = mine; i < F::kPanels * tile.rows * kPanel; i += static_cast<int>(blockDim.x)) {
+    const Place place = place_of<F>(work, tile, i);
+    if (!place.exists) continue;
+    const Terms terms = F::kTermsAhead && i == mine ? first : load_terms<F>(work, tile, place);
+    const uint8_t* from =
+        shared + (place.p * kPanelSums + place.m * kSumStride + place.n) * sizeof(Sum);
     Sum sum = 0;
-    for (int w = 0; w < warps; ++w) sum += of[w * F::kPanels * kPanelSums];
-    const int64_t output = static_cast<int64_t>(tile.panel + p) * kPanel + n;
-    if (output < work.a.w.outputs) write(output, m, sum);
+#pragma unroll
+    for (int w = 0; w < kMostWarps; ++w) {  // all are loaded at once, and added in order
+      sum += w < ring.warps ? *reinterpret_cast<const Sum*>(from + w * work.warp_bytes) : Sum{0};
+    }
+    of.y[(tile.row + place.m) * of.ldy + place.output] = finish(sum, terms);
   }
-}
-
-// Warps of a block of threads. Where all blocks fit on the device at once, each should ask for all
-// of its bytes at once; otherwise a warp should have enough to do to be worth starting.
-inline int choose_warps(const Work& work, int64_t thread_blocks, int multiprocessors) {
-  const int per_warp = thread_blocks <= multiprocessors      ? 1
-                       : thread_blocks < 4 * multiprocessors ? 2
-                                                             : 4;
-  int warps = 1;
-  while (warps < kMostWarps && warps * per_warp < work.blocks) warps *= 2;
-  while (warps > 1 && warps * kStages * work.stage_bytes > kSharedBudget) warps /= 2;
-  return warps;
-}
-
-inline bool aligned16(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
-template <typename F>
-Work prepare(const QuantMatmulCudaArgs& a) {
-  Work work;
-  work.a = a;
-  work.blocks = static_cast<int>(a.w.padded_columns / F::kColumns);
-  work.panels = static_cast<int>((a.w.outputs + kPanel - 1) / kPanel);
-  const int64_t columns = F::kXBytes == 2 ? a.w.columns : a.ldx;
-  work.x_columns = static_cast<int>(columns < a.w.padded_columns ? columns : a.w.padded_columns);
-  work.x_aligned = aligned16(F::kXBytes == 2 ? static_cast<const void*>(a.x16) : a.x8) &&
-                   a.ldx * F::kXBytes % 16 == 0 && work.x_columns * F::kXBytes % 16 == 0;
-  work.runs_per_group = static_cast<uint32_t>(a.w.group_size / F::kRunColumns);
-  // floor(run / d) = run * (floor(2^32 / d) + 1) >> 32 while run * d < 2^32, and d > 1.
-  work.group_magic = work.runs_per_group > 1
-                         ? static_cast<uint32_t>((uint64_t{1} << 32) / work.runs_per_group + 1)
-                         : 0;
-  const int rows = static_cast<int>(a.rows < kSlabRows ? a.rows : kSlabRows);
-  work.stage_bytes = F::kXAt + rows * F::kPieces * 16;
-  return work;
-}
-
-// Sends the product to the compiled form that fits it: run<F>(). False if none does.
-template <int kBits, int kXBytes, int kRuns, typename Run>
-bool dispatch_rows(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run) {
-  const int64_t panels = (a.w.outputs + kPanel - 1) / kPanel;
-  const int64_t slabs = (a.rows + kSlabRows - 1) / kSlabRows;
-  if (a.rows <= 8) {
-    run(Form<kBits, kXBytes, kRuns, 1, 1>{});
-  } else if (panels * slabs < 2 * multiprocessors) {
-    run(Form<kBits, kXBytes, kRuns, 2, 1>{});
-  } else {
-    run(Form<kBits, kXBytes, kRuns, 2, 2>{});
-  }
-  return true;
-}
-
-template <int kXBytes, typename Run>
-bool dispatch(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run) {
-  const bool one = a.w.groups == 1;
-  const int64_t size = a.w.group_size;
-  if (a.w.bits == 8) {
-    if (one) return dispatch_rows<8, kXBytes, 0>(a, multiprocessors, run);
-    if (size % 64 == 0) return dispatch_rows<8, kXBytes, 1>(a, multiprocessors, run);
-    return false;
-  }
-  if (one) return dispatch_rows<4, kXBytes, 0>(a, multiprocessors, run);
-  if (size % 128 == 0) return dispatch_rows<4, kXBytes, 1>(a, multiprocessors, run);
-  if (size % 64 == 0) return dispatch_rows<4, kXBytes, 2>(a, multiprocessors, run);
-  if (size % 32 == 0) return dispatch_rows<4, kXBytes, 4>(a, multiprocessors, run);
-  return false;
-}
-
-// Starts `kernel`, compiled for the form F, for all panels and rows.
-template <typename F>
-cudaError_t start(void (*kernel)(Work), const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
-  const Work work = prepare<F>(a);
-  const int64_t slabs = (a.rows + kSlabRows - 1) / kSlabRows;
-  const int64_t columns = (work.panels + F::kPanels - 1) / F::kPanels;
-  const int warps = choose_warps(work, columns * slabs, launch.multiprocessors);
-  const int ring = warps * kStages * work.stage_bytes;
-  const int sums = warps * F::kPanels * F::kTiles * 8 * kSumStride * 4;
-  const int shared = ring > sums ? ring : sums;
-  const cudaError_t error =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-  if (error != cudaSuccess) return error;
-  const dim3 grid(static_cast<unsigned>(columns), static_cast<unsigned>(slabs));
-  kernel<<<grid, warps * kLanes, shared, static_cast<cudaStream_t>(launch.stream)>>>(work);
-  return cudaGetLastError();
 }
 
 }  // namespace

@@ -97,17 +97,22 @@ QuantWeightsCuda cuda_weights(const GpuWeights& w) {
   return plain;
 }
 
-QuantMatmulCudaArgs cuda_args(const GpuWeights& w, std::int64_t rows, std::int64_t ldx,
-                              const float* bias, float* y, std::int64_t ldy) {
-  AQUATINT_ASSERT(rows >= 0 && ldx >= w.columns && ldy >= w.outputs);
-  QuantMatmulCudaArgs args;
-  args.w = cuda_weights(w);
-  args.rows = rows;
-  args.ldx = ldx;
-  args.bias = bias;
-  args.y = y;
-  args.ldy = ldy;
-  return args;
+// `args` holds the activations.
+void run_products(Stream& stream, const CudaKernel<QuantMatmulCudaArgs>& kernel,
+                  QuantMatmulCudaArgs args, std::span<const GpuProduct> products) {
+  AQUATINT_ASSERT(stream.is_cuda() && args.rows >= 0);
+  while (!products.empty()) {
+    const auto now = products.first(std::min<std::size_t>(products.size(), kMostProducts));
+    args.count = 0;
+    for (const GpuProduct& product : now) {
+      AQUATINT_ASSERT(can_share_launch(*now[0].w, *product.w));
+      AQUATINT_ASSERT(args.ldx >= product.w->columns && product.ldy >= product.w->outputs);
+      args.products[args.count++] = {cuda_weights(*product.w), product.bias, product.y, product.ldy,
+                                     product.accumulate};
+    }
+    kernel(stream, args);
+    products = products.subspan(now.size());
+  }
 }
 
 void run_epilogue(Stream& stream, const GpuWeights& w, QuantEpilogueCudaArgs args) {
@@ -150,24 +155,46 @@ void quant_matmul_a16(const Bf16Rows& x, std::int64_t rows, const PackedWeights&
   run(active_variant().a16, args);
 }
 
-void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,
-                     const float* bias, float* y, std::int64_t ldy) {
+bool can_share_launch(const GpuWeights& a, const GpuWeights& b) {
+  return a.bits == b.bits && a.columns == b.columns && a.padded_columns == b.padded_columns &&
+         a.group_size == b.group_size && a.groups == b.groups &&
+         a.zeros.defined() == b.zeros.defined();
+}
+
+void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows,
+                     std::span<const GpuProduct> products) {
   static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a8");
-  AQUATINT_ASSERT(stream.is_cuda());
-  QuantMatmulCudaArgs args = cuda_args(w, rows, w.group_size * w.groups, bias, y, ldy);
+  if (products.empty()) return;
+  QuantMatmulCudaArgs args;
   args.x8 = x.values;
   args.x_scales = x.scales;
   args.group_sums = x.group_sums;
-  kernel(stream, args);
+  args.rows = rows;
+  args.ldx = products[0].w->group_size * products[0].w->groups;
+  run_products(stream, kernel, args, products);
 }
 
 void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
-                      const GpuWeights& w, const float* bias, float* y, std::int64_t ldy) {
+                      std::span<const GpuProduct> products) {
   static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a16");
-  AQUATINT_ASSERT(stream.is_cuda());
-  QuantMatmulCudaArgs args = cuda_args(w, rows, ldx, bias, y, ldy);
+  QuantMatmulCudaArgs args;
   args.x16 = x;
-  kernel(stream, args);
+  args.rows = rows;
+  args.ldx = ldx;
+  run_products(stream, kernel, args, products);
+}
+
+void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,
+                     const float* bias, float* y, std::int64_t ldy, bool accumulate) {
+  const GpuProduct product{&w, bias, y, ldy, accumulate};
+  quant_matmul_a8(stream, x, rows, std::span(&product, 1));
+}
+
+void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
+                      const GpuWeights& w, const float* bias, float* y, std::int64_t ldy,
+                      bool accumulate) {
+  const GpuProduct product{&w, bias, y, ldy, accumulate};
+  quant_matmul_a16(stream, x, ldx, rows, std::span(&product, 1));
 }
 
 void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out, std::int64_t ldo) {

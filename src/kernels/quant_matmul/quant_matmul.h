@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -46,15 +47,35 @@ void quant_matmul_a16(const Bf16Rows& x, std::int64_t rows, const PackedWeights&
 // a library makes are faster: of dequantized weights, or of int8 weights with one group.
 inline constexpr std::int64_t kGpuFewRows = 16;
 
+// y[m * ldy + n] = x w^T + bias, or that added to y if `accumulate`; bias [outputs] may be null.
+struct GpuProduct {
+  const GpuWeights* w;
+  const float* bias;
+  float* y;
+  std::int64_t ldy;
+  bool accumulate = false;
+};
+
+// Whether one call may multiply the same activations with both: only their outputs differ.
+bool can_share_launch(const GpuWeights& a, const GpuWeights& b);
+
+// Products that share x, in as few launches as can be (each costs more than the bytes of one row
+// with a small matrix). REQUIRES: all weights can share a launch, and no y overlaps another.
 // The formula of the CPU: with one group the same bits, with more the same but for the order of the
-// sum over groups. x is quantized for w.group_size and w.groups; its rows are as long as their
-// product.
-void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,
-                     const float* bias, float* y, std::int64_t ldy);
+// sum over groups, which may depend on how many outputs all products have together. x is quantized
+// for w.group_size and w.groups; its rows are as long as their product.
+void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows,
+                     std::span<const GpuProduct> products);
 // x: bfloat16 [rows, ldx] in the order of the columns, of which the first w.columns are read; fast
 // when ldx is a multiple of 8.
 void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
-                      const GpuWeights& w, const float* bias, float* y, std::int64_t ldy);
+                      std::span<const GpuProduct> products);
+// One product.
+void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,
+                     const float* bias, float* y, std::int64_t ldy, bool accumulate = false);
+void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
+                      const GpuWeights& w, const float* bias, float* y, std::int64_t ldy,
+                      bool accumulate = false);
 
 // The weights as bfloat16 [w.outputs, ldo], 0 past w.columns; ldo >= w.columns. With one group: the
 // integers q - zero, exactly, without the scale, which scale_outputs applies to their products.

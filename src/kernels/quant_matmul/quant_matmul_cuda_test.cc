@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -251,6 +252,107 @@ TEST_P(QuantMatmulCuda, MultipliesManyOutputsAndRows) {
   check_few_rows(Problem(GetParam(), {200, 500, 264}), 512, true);
 }
 
+// Products that share activations: those of the first problem become those of all.
+std::vector<Problem> problems_with_one_x(const WeightScheme& scheme, std::int64_t rows,
+                                         std::int64_t columns,
+                                         const std::vector<std::int64_t>& outputs) {
+  std::vector<Problem> problems;
+  for (const std::int64_t n : outputs) problems.emplace_back(scheme, Size{rows, n, columns});
+  for (Problem& p : problems) {
+    p.x16 = problems[0].x16;
+    p.x8 = problems[0].x8;
+    p.sums = problems[0].sums;
+  }
+  return problems;
+}
+
+// A product whose result is x w^T + bias in one of three ways: from the bias; from y, which holds
+// it; from half of it in both.
+struct SharedProduct {
+  SharedProduct(const Problem& of, int way)
+      : p(of), ldy(of.size.outputs + way), accumulate(way > 0) {
+    std::vector<float> half;
+    for (const float b : p.bias) half.push_back(b / 2);
+    const std::vector<float>& start = way == 1 ? p.bias : half;
+    std::vector<float> before(static_cast<std::size_t>(p.size.rows * ldy), std::nanf(""));
+    for (std::int64_t m = 0; accumulate && m < p.size.rows; ++m) {
+      std::copy(start.begin(), start.end(), before.begin() + m * ldy);
+    }
+    y = DeviceArray(before);
+    if (way == 2) bias = DeviceArray(half);
+    bias_data = way == 0 ? p.d_bias.data() : way == 1 ? nullptr : bias.data();
+  }
+  GpuProduct product() const { return {&p.weights, bias_data, y.data(), ldy, accumulate}; }
+  // The result against float64, and against the bits of a single product if `same_bits`.
+  void expect(const DeviceArray<float>& single, bool int8, bool same_bits) const {
+    const auto got = y.host(), alone = single.host();
+    int8 ? expect_a8(p, got, ldy, true) : expect_a16(p, got, ldy, true);
+    for (std::size_t i = 0; same_bits && i < got.size(); ++i) {
+      if (std::isnan(alone[i])) continue;  // between rows
+      ASSERT_EQ(got[i], alone[i]) << name(p) << " at " << i;
+    }
+  }
+
+  const Problem& p;
+  std::int64_t ldy;
+  bool accumulate;
+  DeviceArray<float> bias{{}}, y{{}};
+  const float* bias_data = nullptr;
+};
+
+void check_shared_launch(const std::vector<Problem>& problems, bool int8) {
+  const Problem& first = problems[0];
+  const auto x8 = first.int8_rows();
+  const std::uint16_t* x16 = first.d_x16.data();
+  const std::int64_t rows = first.size.rows;
+  std::vector<SharedProduct> shared;
+  std::vector<GpuProduct> products;
+  std::int64_t panels = 0;
+  for (std::size_t i = 0; i < problems.size(); ++i) {
+    ASSERT_TRUE(can_share_launch(first.weights, problems[i].weights));
+    shared.emplace_back(problems[i], static_cast<int>(i % 3));
+    products.push_back(shared.back().product());
+    panels += problems[i].weights.panels();
+  }
+  if (int8) {
+    quant_matmul_a8(gpu_stream(), x8, rows, products);
+  } else {
+    quant_matmul_a16(gpu_stream(), x16, first.ldx16, rows, products);
+  }
+  // Otherwise the number of panels may change how columns are dealt out, and the order of sums.
+  const bool same_bits = (int8 && first.weights.groups == 1) || first.size.columns <= 64 ||
+                         panels <= gpu_stream().launch().multiprocessors;
+  for (const SharedProduct& s : shared) {
+    const auto y = poisoned_result(s.p, s.ldy);
+    if (int8) {
+      quant_matmul_a8(gpu_stream(), x8, rows, s.p.weights, s.p.d_bias.data(), y.data(), s.ldy);
+    } else {
+      quant_matmul_a16(gpu_stream(), x16, first.ldx16, rows, s.p.weights, s.p.d_bias.data(),
+                       y.data(), s.ldy);
+    }
+    s.expect(y, int8, same_bits);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST_P(QuantMatmulCuda, SharesALaunch) {
+  struct Case {
+    std::int64_t rows, columns;
+    std::vector<std::int64_t> outputs;
+  };
+  for (const Case& c : {Case{1, 40, {16, 100, 2048}},
+                        {9, 64, {100, 2048, 16}},
+                        {16, 136, {1600, 100, 16, 3000}},  // two panels for each block of threads
+                        {1, 520, {2048, 16, 100}},
+                        {3, 2080, {16, 100, 7, 300, 1, 48, 33, 16}}}) {  // two launches
+    const auto problems = problems_with_one_x(GetParam(), c.rows, c.columns, c.outputs);
+    for (const bool int8 : {false, true}) {
+      check_shared_launch(problems, int8);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST_P(QuantMatmulCuda, DequantizesToBf16) {
   for (const Size& size : {Size{0, 1, 8}, {0, 17, 129}, {0, 33, 1000}}) {
     const Problem p(GetParam(), size);
@@ -278,6 +380,21 @@ INSTANTIATE_TEST_SUITE_P(Schemes, QuantMatmulCuda, ::testing::ValuesIn(schemes()
                            for (char& c : text) c = c == ' ' ? '_' : c;
                            return text;
                          });
+
+TEST(QuantMatmulSharingCuda, DependsOnAllButOutputs) {
+  const auto packed = [](const WeightScheme& scheme, std::int64_t outputs, std::int64_t columns) {
+    std::mt19937 random(1);
+    return pack_gpu_weights(random_matrix(scheme, outputs, columns, random));
+  };
+  const WeightScheme scheme{4, false, Granularity::kGroup, 64};
+  const GpuWeights w = packed(scheme, 17, 200);
+  EXPECT_TRUE(can_share_launch(w, packed(scheme, 300, 200)));
+  EXPECT_FALSE(can_share_launch(w, packed(scheme, 17, 201)));
+  EXPECT_FALSE(can_share_launch(w, packed({8, false, Granularity::kGroup, 64}, 17, 200)));
+  EXPECT_FALSE(can_share_launch(w, packed({4, true, Granularity::kGroup, 64}, 17, 200)));
+  EXPECT_FALSE(can_share_launch(w, packed({4, false, Granularity::kGroup, 128}, 17, 200)));
+  EXPECT_FALSE(can_share_launch(w, packed({4, false, Granularity::kRow, 0}, 17, 200)));
+}
 
 // What a library's int8 product leaves becomes what quant_matmul_a8 gives.
 TEST(QuantMatmulEpilogueCuda, HasTheBitsOfTheProduct) {

@@ -4,10 +4,15 @@
 // compressed-tensors defines them.
 #pragma once
 
+#include "device/stream.h"
 #include "packing/quantized_matrix.h"
 
 namespace aquatint {
 
 QuantizedMatrix round_nearest(const Tensor& weight, const WeightScheme& scheme, DType scale_dtype);
+
+// The same bits, made by the stream's device. Weight and result are in host memory.
+QuantizedMatrix round_nearest(Stream& stream, const Tensor& weight, const WeightScheme& scheme,
+                              DType scale_dtype);
 
 }  // namespace aquatint

@@ -157,6 +157,30 @@ TEST(RoundNearest, ExtremeMagnitudesStayFinite) {
   }
 }
 
+// What each variant of the kernel gives is tested beside it; here, that matrices come and go whole.
+TEST(RoundNearest, AGpuGivesTheSameBits) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+  Stream& gpu = Stream::of({DeviceKind::kCuda, 0});
+  for (const std::int64_t rows : {3, 4000}) {  // the latter goes through pinned memory
+    for (const bool symmetric : {true, false}) {
+      const Tensor w = random_matrix(rows, 1000, 8);
+      const WeightScheme scheme = scheme_of(4, symmetric, Granularity::kGroup, 128);
+      const auto expected = round_nearest(w, scheme, DType::kBF16);
+      const auto found = round_nearest(gpu, w, scheme, DType::kBF16);
+      validate(found, "w");
+      EXPECT_TRUE(found.values.shape() == expected.values.shape());
+      EXPECT_EQ(values_of(found), values_of(expected));
+      EXPECT_EQ(std::memcmp(found.scales.bytes(), expected.scales.bytes(), found.scales.nbytes()),
+                0);
+      ASSERT_EQ(found.zero_points.defined(), !symmetric);
+      if (symmetric) continue;
+      EXPECT_EQ(std::memcmp(found.zero_points.bytes(), expected.zero_points.bytes(),
+                            found.zero_points.nbytes()),
+                0);
+    }
+  }
+}
+
 TEST(RoundNearest, ThreadsDoNotChangeTheResult) {
   const Tensor w = random_matrix(123, 77, 5);
   for (const Granularity granularity :

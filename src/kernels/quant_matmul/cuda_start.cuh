@@ -1,0 +1,136 @@
+// How products with few rows are started: which compiled form fits the weights, how the blocks of
+// threads of one launch lie over the panels of all products that share the activations, and how
+// many warps a block has. The host's side of cuda_stream.cuh.
+#pragma once
+
+#include "kernels/quant_matmul/cuda_stream.cuh"
+
+namespace aquatint::kernels {
+namespace {
+
+constexpr int kUnaskedShared = 48 * 1024;  // that a launch may have without asking
+constexpr int kSharedBudget = 104 * 1024;  // two blocks of threads per multiprocessor of sm_90
+
+// Shared memory of each of `warps` warps. One with fewer blocks of columns than stages needs the
+// first stages only.
+template <typename F>
+int warp_bytes(const Work& work, int warps) {
+  const int most = (work.blocks + warps - 1) / warps;
+  const int ring = (most < kStages ? most : kStages) * work.stage_bytes;
+  constexpr int kSums = F::kPanels * F::kTiles * 8 * kSumStride * 4;
+  return ring > kSums ? ring : kSums;
+}
+
+// Warps of a block of threads. Where all blocks fit on the device at once, each should ask for all
+// of its bytes at once; otherwise a warp should have enough to do to be worth starting.
+template <typename F>
+int choose_warps(const Work& work, int64_t thread_blocks, int multiprocessors) {
+  const int per_warp = thread_blocks <= multiprocessors      ? 1
+                       : thread_blocks < 4 * multiprocessors ? 2
+                                                             : 4;
+  int warps = 1;
+  while (warps < kMostWarps && warps * per_warp < work.blocks) warps *= 2;
+  while (warps > 1 && warps * warp_bytes<F>(work, warps) > kSharedBudget) warps /= 2;
+  return warps;
+}
+
+inline bool aligned16(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+}
+
+inline int64_t panels_of(const QuantProductCuda& product) {
+  return (product.w.outputs + kPanel - 1) / kPanel;
+}
+
+inline int64_t slabs_of(const QuantMatmulCudaArgs& a) {
+  return (a.rows + kSlabRows - 1) / kSlabRows;
+}
+
+template <typename F>
+Work prepare(const QuantMatmulCudaArgs& a) {
+  Work work;
+  const QuantWeightsCuda& w = a.products[0].w;
+  work.a = a;
+  work.blocks = static_cast<int>(w.padded_columns / F::kColumns);
+  const int64_t columns = F::kXBytes == 2 ? w.columns : a.ldx;
+  work.x_columns = static_cast<int>(columns < w.padded_columns ? columns : w.padded_columns);
+  work.x_aligned = aligned16(F::kXBytes == 2 ? static_cast<const void*>(a.x16) : a.x8) &&
+                   a.ldx * F::kXBytes % 16 == 0 && work.x_columns * F::kXBytes % 16 == 0;
+  work.runs_per_group = static_cast<uint32_t>(w.group_size / F::kRunColumns);
+  // floor(run / d) = run * (floor(2^32 / d) + 1) >> 32 while run * d < 2^32, and d > 1.
+  work.group_magic = work.runs_per_group > 1
+                         ? static_cast<uint32_t>((uint64_t{1} << 32) / work.runs_per_group + 1)
+                         : 0;
+  const int rows = static_cast<int>(a.rows < kSlabRows ? a.rows : kSlabRows);
+  work.stage_bytes = F::kXAt + rows * F::kPieces * 16;
+  return work;
+}
+
+// Lays the blocks of threads over the panels of all products, one product after another. Returns
+// their number.
+template <typename F>
+int lay_out(Work& work) {
+  int blocks = 0;
+  for (int i = 0; i < kMostProducts; ++i) {
+    work.first_blocks[i] = blocks;
+    if (i >= work.a.count) continue;  // starts where no block is
+    const int64_t panels = panels_of(work.a.products[i]);
+    blocks += static_cast<int>((panels + F::kPanels - 1) / F::kPanels);
+  }
+  return blocks;
+}
+
+// Sends the products to the compiled form that fits them: run<F>(). False if none does.
+template <int kBits, int kXBytes, int kRuns, typename Run>
+bool dispatch_rows(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run) {
+  int64_t panels = 0;
+  for (int i = 0; i < a.count; ++i) panels += panels_of(a.products[i]);
+  if (a.rows <= 8) {
+    run(Form<kBits, kXBytes, kRuns, 1, 1>{});
+  } else if (panels * slabs_of(a) < 2 * multiprocessors) {
+    run(Form<kBits, kXBytes, kRuns, 2, 1>{});
+  } else {
+    run(Form<kBits, kXBytes, kRuns, 2, 2>{});
+  }
+  return true;
+}
+
+template <int kXBytes, typename Run>
+bool dispatch(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run) {
+  const QuantWeightsCuda& w = a.products[0].w;
+  const bool one = w.groups == 1;
+  const int64_t size = w.group_size;
+  if (w.bits == 8) {
+    if (one) return dispatch_rows<8, kXBytes, 0>(a, multiprocessors, run);
+    if (size % 64 == 0) return dispatch_rows<8, kXBytes, 1>(a, multiprocessors, run);
+    return false;
+  }
+  if (one) return dispatch_rows<4, kXBytes, 0>(a, multiprocessors, run);
+  if (size % 128 == 0) return dispatch_rows<4, kXBytes, 1>(a, multiprocessors, run);
+  if (size % 64 == 0) return dispatch_rows<4, kXBytes, 2>(a, multiprocessors, run);
+  if (size % 32 == 0) return dispatch_rows<4, kXBytes, 4>(a, multiprocessors, run);
+  return false;
+}
+
+// Starts `kernel`, compiled for the form F, for all products, panels and rows.
+template <typename F>
+cudaError_t start(void (*kernel)(Work), const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
+  Work work = prepare<F>(a);
+  const int thread_blocks = lay_out<F>(work);
+  if (thread_blocks == 0) return cudaSuccess;
+  const int64_t slabs = slabs_of(a);
+  const int warps = choose_warps<F>(work, thread_blocks * slabs, launch.multiprocessors);
+  work.warp_bytes = warp_bytes<F>(work, warps);
+  const int shared = warps * work.warp_bytes;
+  if (shared > kUnaskedShared) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (error != cudaSuccess) return error;
+  }
+  const dim3 grid(static_cast<unsigned>(thread_blocks), static_cast<unsigned>(slabs));
+  kernel<<<grid, warps * kLanes, shared, static_cast<cudaStream_t>(launch.stream)>>>(work);
+  return cudaGetLastError();
+}
+
+}  // namespace
+}  // namespace aquatint::kernels
