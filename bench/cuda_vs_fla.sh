@@ -22,15 +22,16 @@ read -ra fla_options <<< "${FLA_OPTIONS:---repeats 7}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-measure() { # MODEL [OPTION…]
+measure() { # MODEL
   local prompts=2048 batch options
   for batch in 1 8 32; do
     # Long prompts for prefill; of 32 sequences only the decode is of interest.
     if [ "$batch" = 32 ]; then prompts=128; fi
     options=(--device cuda --dtype bfloat16 --batch "$batch" --prompt-tokens "$prompts"
-      --generated-tokens 64 --repeats 7 "${@:2}")
+      --generated-tokens 64 --repeats 7)
+    if [ "$batch" = 1 ]; then options+=(--ceilings); fi
     echo "\$ aquatint bench $(basename "$1") ${options[*]}"
-    "$program" bench "$1" "${options[@]}" --ceilings --quiet | sed "s|$work/||g"
+    "$program" bench "$1" "${options[@]}" --quiet | sed "s|$work/||g"
   done
 }
 

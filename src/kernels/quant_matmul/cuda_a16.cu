@@ -123,8 +123,7 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
   extern __shared__ __align__(16) uint8_t shared[];
   const Tile tile = my_tile<F>(work);
   Ring<F> ring(work, tile, shared);
-  const Terms terms =
-      load_terms<F>(work, tile, place_of<F>(work, tile, static_cast<int>(threadIdx.x)));
+  const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, threadIdx.x));
   const int lane = ring.feed.lane;
   const int g = lane / 4;
   const LaneX<F> x(tile, lane);

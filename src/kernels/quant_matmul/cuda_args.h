@@ -23,7 +23,7 @@ struct QuantProductCuda {
   bool accumulate = false;
 };
 
-constexpr int kMostProducts = 6;  // of one launch
+inline constexpr int kMostProducts = 6;  // of one launch
 
 // Activations are x16, or x8 with its scales and sums. The weights of all products have the same
 // form: only their outputs differ.

@@ -10,6 +10,7 @@ namespace aquatint::kernels {
 namespace {
 
 constexpr int kEpilogueThreads = 128;
+constexpr int kEpilogueRows = 4;  // of a thread
 
 // One element, in the order of operations of quant_matmul_a8.
 __device__ __forceinline__ float finish(const QuantEpilogueCudaArgs& a, int64_t m, int64_t n,
@@ -35,27 +36,35 @@ __global__ void epilogue(const __grid_constant__ QuantEpilogueCudaArgs a) {
               a.accumulate ? *y : 0.0f);
 }
 
-// Four outputs at a time.
+// Four outputs of four rows a thread: loads of several rows are under way at once.
 __global__ void epilogue_vectors(const __grid_constant__ QuantEpilogueCudaArgs a) {
-  const int64_t m = blockIdx.x;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kEpilogueRows;
   const int64_t n = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * 4;
   if (n >= a.w.outputs) return;
-  float4* to = reinterpret_cast<float4*>(a.y + m * a.ldy + n);
-  const int64_t at = m * a.ld_sums + n;
-  int4 i = {};
-  float4 f = {};
-  if (a.int_sums != nullptr) {
-    i = *reinterpret_cast<const int4*>(a.int_sums + at);
-  } else {
-    f = *reinterpret_cast<const float4*>(a.float_sums + at);
+  int4 ints[kEpilogueRows] = {};
+  float4 floats[kEpilogueRows] = {}, before[kEpilogueRows] = {};
+#pragma unroll
+  for (int r = 0; r < kEpilogueRows; ++r) {
+    if (first + r >= a.rows) continue;
+    const int64_t at = (first + r) * a.ld_sums + n;
+    if (a.int_sums != nullptr) {
+      ints[r] = *reinterpret_cast<const int4*>(a.int_sums + at);
+    } else {
+      floats[r] = *reinterpret_cast<const float4*>(a.float_sums + at);
+    }
+    if (a.accumulate) before[r] = *reinterpret_cast<const float4*>(a.y + (first + r) * a.ldy + n);
   }
-  const float4 y = a.accumulate ? *to : float4{};
-  float4 result;
-  result.x = finish(a, m, n, i.x, f.x, y.x);
-  result.y = finish(a, m, n + 1, i.y, f.y, y.y);
-  result.z = finish(a, m, n + 2, i.z, f.z, y.z);
-  result.w = finish(a, m, n + 3, i.w, f.w, y.w);
-  *to = result;
+#pragma unroll
+  for (int r = 0; r < kEpilogueRows; ++r) {
+    const int64_t m = first + r;
+    if (m >= a.rows) continue;
+    float4 result;
+    result.x = finish(a, m, n, ints[r].x, floats[r].x, before[r].x);
+    result.y = finish(a, m, n + 1, ints[r].y, floats[r].y, before[r].y);
+    result.z = finish(a, m, n + 2, ints[r].z, floats[r].z, before[r].z);
+    result.w = finish(a, m, n + 3, ints[r].w, floats[r].w, before[r].w);
+    *reinterpret_cast<float4*>(a.y + m * a.ldy + n) = result;
+  }
 }
 
 bool aligned16(const void* pointer) {
@@ -74,7 +83,8 @@ extern "C" int aquatint_cuda_quant_epilogue(const aquatint::kernels::QuantEpilog
   const bool vectors = args->w.outputs % 4 == 0 && args->ld_sums % 4 == 0 && args->ldy % 4 == 0 &&
                        aligned16(sums) && aligned16(args->y);
   const int64_t threads = vectors ? args->w.outputs / 4 : args->w.outputs;
-  const dim3 grid(static_cast<unsigned>(args->rows),
+  const int64_t rows = vectors ? (args->rows + kEpilogueRows - 1) / kEpilogueRows : args->rows;
+  const dim3 grid(static_cast<unsigned>(rows),
                   static_cast<unsigned>((threads + kEpilogueThreads - 1) / kEpilogueThreads));
   const auto stream = static_cast<cudaStream_t>(launch->stream);
   if (vectors) {

@@ -62,7 +62,7 @@ struct Work {
 struct Tile {
   int product = 0;
   int panel = 0, last_panel = 0;  // of the product
-  int64_t row = 0;
+  int row = 0;
   int rows = 0;
 };
 
@@ -81,7 +81,7 @@ __device__ __forceinline__ Tile my_tile(const Work& work) {
   }
   tile.panel = (block - first) * F::kPanels;
   tile.last_panel = static_cast<int>((work.a.products[tile.product].w.outputs - 1) / kPanel);
-  tile.row = static_cast<int64_t>(blockIdx.y) * kSlabRows;
+  tile.row = static_cast<int>(blockIdx.y) * kSlabRows;
   const int64_t left = work.a.rows - tile.row;
   tile.rows = left < kSlabRows ? static_cast<int>(left) : kSlabRows;
   return tile;
@@ -89,7 +89,7 @@ __device__ __forceinline__ Tile my_tile(const Work& work) {
 
 // The panel that `p` of a tile reads: past the end, where results are dropped, the last one.
 __device__ __forceinline__ int panel_to_read(const Tile& tile, int p) {
-  return min(tile.panel + p, tile.last_panel);
+  return p == 0 ? tile.panel : min(tile.panel + p, tile.last_panel);
 }
 
 // Group of a run of columns; runs of padding may have one that does not exist.
@@ -221,7 +221,7 @@ __device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
       // A group's sum counts once, with its first run.
       const bool counts = group < groups && group * work.runs_per_group == first_run + run;
       copy_async4(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
-                  work.a.group_sums + (tile.row + m) * groups + group, !counts);
+                  work.a.group_sums + static_cast<int64_t>(tile.row + m) * groups + group, !counts);
     }
   }
 }
@@ -268,9 +268,9 @@ struct Ring {
   Feed<F> feed;
 
   __device__ Ring(const Work& work, const Tile& tile, uint8_t* shared)
-      : warp(static_cast<int>(threadIdx.x) / kLanes),
-        warps(static_cast<int>(blockDim.x) / kLanes),
-        feed(work, tile, warp, static_cast<int>(threadIdx.x) % kLanes) {
+      : warp(static_cast<int>(threadIdx.x / kLanes)),
+        warps(static_cast<int>(blockDim.x / kLanes)),
+        feed(work, tile, warp, static_cast<int>(threadIdx.x % kLanes)) {
     stages = shared + warp * work.warp_bytes;
 #pragma unroll 1
     for (int i = 0; i < kStages - 1; ++i) {
@@ -287,7 +287,7 @@ struct Ring {
     const int bytes = work.stage_bytes;
     int now = 0, before = (kStages - 1) * bytes;  // stages, in bytes
 #pragma unroll 1
-    for (int block = warp; block < work.blocks; block += warps) {
+    while (feed.block - (kStages - 1) * warps < work.blocks) {  // the block to multiply
       copy_async_wait<kStages - 2>();
       __syncwarp();  // all lanes' copies are here, and the stage before this one has been read
       if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + before);
@@ -309,10 +309,10 @@ struct Place {
 };
 
 template <typename F>
-__device__ __forceinline__ Place place_of(const Work& work, const Tile& tile, int i) {
+__device__ __forceinline__ Place place_of(const Work& work, const Tile& tile, unsigned i) {
   Place place;
-  place.n = i % kPanel;
-  place.m = i / kPanel;
+  place.n = static_cast<int>(i % kPanel);
+  place.m = static_cast<int>(i / kPanel);
   if constexpr (F::kPanels == 2) {
     place.p = place.m >= tile.rows ? 1 : 0;
     place.m -= place.p * tile.rows;
@@ -374,11 +374,12 @@ __device__ __forceinline__ void reduce(const Work& work, const Tile& tile, const
   }
   __syncthreads();
   const QuantProductCuda& of = work.a.products[tile.product];
-  const int mine = static_cast<int>(threadIdx.x);
-  for (int i = mine; i < F::kPanels * tile.rows * kPanel; i += static_cast<int>(blockDim.x)) {
+  const auto count = static_cast<unsigned>(F::kPanels * tile.rows * kPanel);
+  for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
     const Place place = place_of<F>(work, tile, i);
     if (!place.exists) continue;
-    const Terms terms = F::kTermsAhead && i == mine ? first : load_terms<F>(work, tile, place);
+    const Terms terms =
+        F::kTermsAhead && i == threadIdx.x ? first : load_terms<F>(work, tile, place);
     const uint8_t* from =
         shared + (place.p * kPanelSums + place.m * kSumStride + place.n) * sizeof(Sum);
     Sum sum = 0;
