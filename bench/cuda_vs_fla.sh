@@ -49,7 +49,7 @@ record() { # SHAPE
   local name model recipe
   name=$(basename "$1" .json)
   model=$work/$name
-  echo "date: $(date -u '+%F %H:%M UTC'), commit $(git rev-parse --short HEAD 2> /dev/null || true)"
+  echo "date: $(date -u '+%F %H:%M UTC'), commit ${COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || true)}"
   nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader | head -1
   "$program" synth --arch gla --config "$1" --out "$model" --quiet | sed "s|$work/||g"
   measure "$model"
