@@ -7,7 +7,7 @@
 #
 # Environment: AQUATINT, the program (build/cuda/aquatint); FLA, the folder of the Python package
 # fla (.fla); FLA_OPTIONS, of bench/fla_baseline.py; PYTHON, one that has torch (python3); RECIPES,
-# what to quantize to beside bfloat16; RECORDS, where records go.
+# what to quantize to beside bfloat16; RECORDS, where records go; COMMIT, where there is no git.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${AQUATINT:-build/cuda/aquatint}
@@ -46,10 +46,11 @@ baseline() { # SHAPE
 }
 
 record() { # SHAPE
-  local name model recipe
+  local name model recipe commit
   name=$(basename "$1" .json)
   model=$work/$name
-  echo "date: $(date -u '+%F %H:%M UTC'), commit ${COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || true)}"
+  commit=${COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || true)}
+  echo "date: $(date -u '+%F %H:%M UTC'), commit $commit"
   nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader | head -1
   "$program" synth --arch gla --config "$1" --out "$model" --quiet | sed "s|$work/||g"
   measure "$model"

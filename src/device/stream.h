@@ -1,7 +1,7 @@
 // Where work is queued. Every operation of a model takes a Stream: on the CPU it runs at once, on a
 // GPU it is queued and runs in order, so that the host prepares the next operations meanwhile. A
-// device has one stream; that order is what makes reuse of memory safe. Not for use from several
-// threads at a time.
+// device has one stream; that order is what makes reuse of memory safe. A GPU's is not for use from
+// several threads at a time; the CPU's keeps nothing.
 #pragma once
 
 #include <cstddef>
