@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_host.cuh"
 #include "kernels/row_sink.h"
 
 namespace aquatint::kernels::cuda {
@@ -189,21 +190,6 @@ inline int row_threads(int64_t rows, int64_t columns, int multiprocessors) {
 // Shared memory of such a block: 32 values for reductions, and the row.
 inline size_t row_shared_bytes(int64_t columns) {
   return (static_cast<size_t>(columns) + kWarp) * sizeof(float);
-}
-
-// Lets `kernel` use that much; the error, if the device has less.
-template <typename Kernel>
-cudaError_t allow_shared(Kernel kernel, size_t bytes) {
-  constexpr size_t kAlways = 48 * 1024;
-  if (bytes <= kAlways) return cudaSuccess;
-  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(bytes));
-}
-
-// Whether rows of `columns` values at these addresses can be moved four at a time.
-template <typename... Pointers>
-bool in_fours(int64_t columns, Pointers... pointers) {
-  return columns % 4 == 0 && ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
 }  // namespace aquatint::kernels::cuda

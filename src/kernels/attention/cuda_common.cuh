@@ -6,6 +6,7 @@
 #include <float.h>
 
 #include "kernels/attention/cuda_args.h"
+#include "kernels/cuda_host.cuh"
 
 namespace aquatint::kernels::cuda_attention {
 
@@ -33,15 +34,12 @@ __host__ __device__ inline int64_t first_seen(int64_t position, int64_t window) 
   return window > 0 && position >= window ? position - window + 1 : 0;
 }
 
-inline bool aligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0;
-}
-
 // Whether every row of q, o, keys and values can be read by fours.
 inline bool by_fours(const AttentionCudaArgs& a) {
-  bool result = a.head_dim % 4 == 0 && aligned(a.q) && aligned(a.o);
+  bool result = a.head_dim % 4 == 0 && cuda::aligned16(a.q) && cuda::aligned16(a.o);
   for (int64_t s = 0; s < a.count; ++s) {
-    result = result && aligned(a.sequences[s].keys) && aligned(a.sequences[s].values);
+    result =
+        result && cuda::aligned16(a.sequences[s].keys) && cuda::aligned16(a.sequences[s].values);
   }
   return result;
 }

@@ -58,7 +58,7 @@ struct Scan {
                                    int stride) {
     const int pieces = width / 8;
     for (int i = static_cast<int>(threadIdx.x); i < kGlaChunk * pieces; i += kScanThreads) {
-      copy_async<16>(to + i / pieces * stride + i % pieces * 8, from + 8 * i, true);
+      cuda::copy_async<16>(to + i / pieces * stride + i % pieces * 8, from + 8 * i, true);
     }
   }
 
@@ -71,7 +71,7 @@ struct Scan {
       const bool valid = token < sequence.tokens && first_column + e < args.dv;
       const int64_t value =
           ((sequence.first_row + token) * args.kv_heads + head) * args.dv + first_column + e;
-      copy_async<4 * kWidth>(to + t * kValueStride + e, args.v + (valid ? value : 0), valid);
+      cuda::copy_async<4 * kWidth>(to + t * kValueStride + e, args.v + (valid ? value : 0), valid);
     }
   }
 
@@ -88,7 +88,7 @@ struct Scan {
     copy_rows(stage.in.k, scratch.k + key * kGlaChunk * kDk, kDk, kStride);
     const int i = static_cast<int>(threadIdx.x);
     if (i < kDk / 4)
-      copy_async<16>(stage.in.decay + 4 * i, scratch.decay + key * kDk + 4 * i, true);
+      cuda::copy_async<16>(stage.in.decay + 4 * i, scratch.decay + key * kDk + 4 * i, true);
   }
 
   // v^T for 16 columns and 16 tokens, as the left operand.
@@ -135,8 +135,8 @@ struct Scan {
       load_matrices(x, b + 8 * n * kRowStride);
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
-        multiply_add(o[m][n], a[m], x[0], x[1]);
-        multiply_add(o[m][n + 1], a[m], x[2], x[3]);
+        cuda::mma_bf16(o[m][n], a[m], x[0], x[1]);
+        cuda::mma_bf16(o[m][n + 1], a[m], x[2], x[3]);
       }
     }
   }
@@ -168,8 +168,8 @@ struct Scan {
         load_matrices_transposed(x, in.k + (t + row) * kStride + first + 8 * n + column);
 #pragma unroll
         for (int m = 0; m < kTiles; ++m) {
-          multiply_add(s[m][n], a[m], x[0], x[1]);
-          multiply_add(s[m][n + 1], a[m], x[2], x[3]);
+          cuda::mma_bf16(s[m][n], a[m], x[0], x[1]);
+          cuda::mma_bf16(s[m][n + 1], a[m], x[2], x[3]);
         }
       }
     }
@@ -258,19 +258,19 @@ __global__ void __launch_bounds__(kScanThreads, 1)
   auto* stages = reinterpret_cast<typename Kernel::Stage*>(shared_memory());
   const int64_t items = (sequence.tokens + kGlaChunk - 1) / kGlaChunk * scan.group;
   scan.copy_item(stages[0], 0);
-  commit_copies();
+  cuda::commit_copies();
   if (plan.stages == 2) {
     if (items > 1) scan.copy_item(stages[1], 1);
-    commit_copies();
+    cuda::commit_copies();
   }
   typename Kernel::Accumulators s;
   scan.for_state(s, [](float& x, const float* at, bool exists) { x = exists ? *at : 0.0F; });
   for (int64_t n = 0; n < items; ++n) {
     auto& stage = stages[plan.stages == 2 ? n % 2 : 0];
     if (plan.stages == 2) {
-      wait_copies<1>();
+      cuda::wait_copies<1>();
     } else {
-      wait_copies<0>();
+      cuda::wait_copies<0>();
     }
     __syncthreads();
     typename Kernel::Outputs o = {};
@@ -282,7 +282,7 @@ __global__ void __launch_bounds__(kScanThreads, 1)
     scan.write_outputs(stage.out, n);
     __syncthreads();
     if (n + plan.stages < items) scan.copy_item(stage, n + plan.stages);
-    commit_copies();
+    cuda::commit_copies();
   }
   scan.for_state(s, [](float x, float* at, bool exists) {
     if (exists) *at = x;

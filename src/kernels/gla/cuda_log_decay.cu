@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_host.cuh"
 #include "kernels/gla/cuda_args.h"
 
 namespace aquatint::kernels {
@@ -39,7 +40,7 @@ extern "C" int aquatint_cuda_gla_log_decay(const aquatint::kernels::GlaLogDecayC
                                            const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
   if (args->n <= 0) return 0;
-  const bool fours = args->n % 4 == 0 && (reinterpret_cast<uintptr_t>(args->r) & 15U) == 0;
+  const bool fours = cuda::in_fours(args->n, args->r);
   const int64_t items = fours ? args->n / 4 : args->n;
   const auto blocks = static_cast<unsigned>((items + kThreads - 1) / kThreads);
   const auto stream = static_cast<cudaStream_t>(launch->stream);

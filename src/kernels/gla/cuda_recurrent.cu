@@ -57,10 +57,10 @@ struct Stages {
       const int64_t key = (row * args.kv_heads + head) * args.dk + d;
       const int64_t query = (row * args.heads + static_cast<int64_t>(head) * group) * args.dk + d;
       float* to = token(stage, t) + d;
-      copy_async<4 * kWidth>(to, args.g + key, valid);
-      copy_async<4 * kWidth>(to + rows, args.k + key, valid);
+      cuda::copy_async<4 * kWidth>(to, args.g + key, valid);
+      cuda::copy_async<4 * kWidth>(to + rows, args.k + key, valid);
       for (int c = 0; c < group; ++c) {
-        copy_async<4 * kWidth>(to + (2 + c) * rows, args.q + query + c * args.dk, valid);
+        cuda::copy_async<4 * kWidth>(to + (2 + c) * rows, args.q + query + c * args.dk, valid);
       }
     });
   }
@@ -74,15 +74,15 @@ struct Stages {
       const bool valid = first + t < sequence.tokens && first_column + e < args.dv;
       const int64_t row = sequence.first_row + (valid ? first + t : 0);
       const int64_t value = (row * args.kv_heads + head) * args.dv + first_column + e;
-      copy_async<4 * kWidth>(token(stage, t) + (2 + group) * rows + e, args.v + (valid ? value : 0),
-                             valid);
+      cuda::copy_async<4 * kWidth>(token(stage, t) + (2 + group) * rows + e,
+                                   args.v + (valid ? value : 0), valid);
     }
   }
 
   __device__ void fill(int stage, int64_t first) const {
     plan.aligned_keys != 0 ? fill_keys<4>(stage, first) : fill_keys<1>(stage, first);
     plan.aligned_values != 0 ? fill_values<4>(stage, first) : fill_values<1>(stage, first);
-    commit_copies();
+    cuda::commit_copies();
   }
 
   template <int kWidth>
@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(256, kSlots <= 2 ? 2 : 1)
   stages.fill(0, 0);
   int stage = 0;
   for (int64_t first = 0; first < sequence.tokens; first += plan.tokens, stage ^= 1) {
-    wait_copies<0>();
+    cuda::wait_copies<0>();
     stages.take_exponentials(stage);
     __syncthreads();  // this stage is complete, and nobody reads the other one any more
     if (first + plan.tokens < sequence.tokens) stages.fill(stage ^ 1, first + plan.tokens);

@@ -167,8 +167,8 @@ struct Scores {
         load_matrices(a0, a + d);
         load_matrices(a1, a + d + 16);
         load_matrices(both, b + d);
-        multiply_add(c[0], a0, both[0], both[1]);
-        multiply_add(c[1], a1, both[2], both[3]);
+        cuda::mma_bf16(c[0], a0, both[0], both[1]);
+        cuda::mma_bf16(c[1], a1, both[2], both[3]);
       }
       const int i = row + lane / 4, j = column + 2 * (lane % 4);
       store_pair<kBlock>(shared, i, j, c[0][0] + c[1][0]);

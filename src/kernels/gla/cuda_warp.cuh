@@ -34,17 +34,15 @@ __device__ inline void sum_over_warp(float (&x)[kCount], int lane) {
   for (int rest = 16 / kCount; rest >= 1; rest /= 2) x[0] += shuffle_xor(x[0], rest);
 }
 
-inline bool aligned16(const void* p) {
-  return (reinterpret_cast<uintptr_t>(p) & 15U) == 0;
-}
-
 // Whether rows of dk floats, or of dv, start at multiples of 16 bytes in every array.
 inline bool key_rows_aligned(const GlaCudaArgs& args) {
-  return args.dk % 4 == 0 && aligned16(args.q) && aligned16(args.k) && aligned16(args.g);
+  return args.dk % 4 == 0 && cuda::aligned16(args.q) && cuda::aligned16(args.k) &&
+         cuda::aligned16(args.g);
 }
 inline bool value_rows_aligned(const GlaCudaArgs& args) {
-  bool aligned = args.dv % 4 == 0 && aligned16(args.v) && aligned16(args.o);
-  for (int s = 0; s < args.count; ++s) aligned = aligned && aligned16(args.sequences[s].state);
+  bool aligned = args.dv % 4 == 0 && cuda::aligned16(args.v) && cuda::aligned16(args.o);
+  for (int s = 0; s < args.count; ++s)
+    aligned = aligned && cuda::aligned16(args.sequences[s].state);
   return aligned;
 }
 

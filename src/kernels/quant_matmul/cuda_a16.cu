@@ -74,7 +74,7 @@ __device__ __forceinline__ void multiply_pieces(const uint8_t* stage, int rows, 
                                weight_pair<F::kBits>(high, piece, 2 * half + 1, offsets[p][1])};
 #pragma unroll
         for (int tile = 0; tile < F::kTiles; ++tile) {
-          mma_bf16(d[p][tile], a, half == 0 ? b[tile].x : b[tile].z,
+          cuda::mma_bf16(d[p][tile], a, half == 0 ? b[tile].x : b[tile].z,
                    half == 0 ? b[tile].y : b[tile].w);
         }
       }

@@ -51,7 +51,7 @@ extern "C" int aquatint_cuda_dequantize(const aquatint::kernels::DequantizeCudaA
                                         const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
   if (args->w.outputs == 0) return cudaSuccess;
-  const bool vectors = reinterpret_cast<uintptr_t>(args->out) % 16 == 0 && args->ldo % 8 == 0;
+  const bool vectors = cuda::aligned16(args->out) && args->ldo % 8 == 0;
   dequantize<<<static_cast<unsigned>(args->w.outputs), kDequantizeThreads, 0,
                static_cast<cudaStream_t>(launch->stream)>>>(*args, vectors);
   return cudaGetLastError();

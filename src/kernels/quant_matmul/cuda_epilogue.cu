@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_host.cuh"
 #include "kernels/quant_matmul/cuda_args.h"
 
 namespace aquatint::kernels {
@@ -67,10 +68,6 @@ __global__ void epilogue_vectors(const __grid_constant__ QuantEpilogueCudaArgs a
   }
 }
 
-bool aligned16(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 }  // namespace
 }  // namespace aquatint::kernels
 
@@ -81,7 +78,7 @@ extern "C" int aquatint_cuda_quant_epilogue(const aquatint::kernels::QuantEpilog
   const void* sums =
       args->int_sums != nullptr ? static_cast<const void*>(args->int_sums) : args->float_sums;
   const bool vectors = args->w.outputs % 4 == 0 && args->ld_sums % 4 == 0 && args->ldy % 4 == 0 &&
-                       aligned16(sums) && aligned16(args->y);
+                       cuda::aligned16(sums) && cuda::aligned16(args->y);
   const int64_t threads = vectors ? args->w.outputs / 4 : args->w.outputs;
   const int64_t rows = vectors ? (args->rows + kEpilogueRows - 1) / kEpilogueRows : args->rows;
   const dim3 grid(static_cast<unsigned>(rows),

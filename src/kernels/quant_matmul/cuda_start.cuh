@@ -3,12 +3,12 @@
 // many warps a block has. The host's side of cuda_stream.cuh.
 #pragma once
 
+#include "kernels/cuda_host.cuh"
 #include "kernels/quant_matmul/cuda_stream.cuh"
 
 namespace aquatint::kernels {
 namespace {
 
-constexpr int kUnaskedShared = 48 * 1024;  // that a launch may have without asking
 constexpr int kSharedBudget = 104 * 1024;  // two blocks of threads per multiprocessor of sm_90
 
 // Shared memory of each of `warps` warps. One with fewer blocks of columns than stages needs the
@@ -34,10 +34,6 @@ int choose_warps(const Work& work, int64_t thread_blocks, int multiprocessors) {
   return warps;
 }
 
-inline bool aligned16(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 inline int64_t panels_of(const QuantProductCuda& product) {
   return (product.w.outputs + kPanel - 1) / kPanel;
 }
@@ -54,7 +50,7 @@ Work prepare(const QuantMatmulCudaArgs& a) {
   work.blocks = static_cast<int>(w.padded_columns / F::kColumns);
   const int64_t columns = F::kXBytes == 2 ? w.columns : a.ldx;
   work.x_columns = static_cast<int>(columns < w.padded_columns ? columns : w.padded_columns);
-  work.x_aligned = aligned16(F::kXBytes == 2 ? static_cast<const void*>(a.x16) : a.x8) &&
+  work.x_aligned = cuda::aligned16(F::kXBytes == 2 ? static_cast<const void*>(a.x16) : a.x8) &&
                    a.ldx * F::kXBytes % 16 == 0 && work.x_columns * F::kXBytes % 16 == 0;
   work.runs_per_group = static_cast<uint32_t>(w.group_size / F::kRunColumns);
   // floor(run / d) = run * (floor(2^32 / d) + 1) >> 32 while run * d < 2^32, and d > 1.
@@ -122,11 +118,8 @@ cudaError_t start(void (*kernel)(Work), const QuantMatmulCudaArgs& a, const Cuda
   const int warps = choose_warps<F>(work, thread_blocks * slabs, launch.multiprocessors);
   work.warp_bytes = warp_bytes<F>(work, warps);
   const int shared = warps * work.warp_bytes;
-  if (shared > kUnaskedShared) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-    if (error != cudaSuccess) return error;
-  }
+  if (const cudaError_t error = cuda::allow_shared(kernel, static_cast<size_t>(shared)))
+    return error;
   const dim3 grid(static_cast<unsigned>(thread_blocks), static_cast<unsigned>(slabs));
   kernel<<<grid, warps * kLanes, shared, static_cast<cudaStream_t>(launch.stream)>>>(work);
   return cudaGetLastError();

@@ -220,8 +220,9 @@ __device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
       const uint32_t group = group_of(work, first_run + run);
       // A group's sum counts once, with its first run.
       const bool counts = group < groups && group * work.runs_per_group == first_run + run;
-      copy_async4(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
-                  work.a.group_sums + static_cast<int64_t>(tile.row + m) * groups + group, !counts);
+      cuda::copy_async<4>(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
+                          work.a.group_sums + static_cast<int64_t>(tile.row + m) * groups + group,
+                          counts);
     }
   }
 }
@@ -275,7 +276,7 @@ struct Ring {
 #pragma unroll 1
     for (int i = 0; i < kStages - 1; ++i) {
       if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + i * work.stage_bytes);
-      copy_async_commit();
+      cuda::commit_copies();
       feed.advance(warps);
     }
   }
@@ -288,10 +289,10 @@ struct Ring {
     int now = 0, before = (kStages - 1) * bytes;  // stages, in bytes
 #pragma unroll 1
     while (feed.block - (kStages - 1) * warps < work.blocks) {  // the block to multiply
-      copy_async_wait<kStages - 2>();
+      cuda::wait_copies<kStages - 2>();
       __syncwarp();  // all lanes' copies are here, and the stage before this one has been read
       if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + before);
-      copy_async_commit();
+      cuda::commit_copies();
       feed.advance(warps);
       __syncwarp();  // whatever the lanes copied, they multiply together
       multiply(stages + now);
@@ -358,7 +359,7 @@ __device__ __forceinline__ void reduce(const Work& work, const Tile& tile, const
                                        const Finish& finish) {
   constexpr int kPanelSums = F::kTiles * 8 * kSumStride;
   const int g = ring.feed.lane / 4, t = ring.feed.lane % 4;
-  copy_async_wait<0>();
+  cuda::wait_copies<0>();
   __syncwarp();  // the warp's ring, which no other touches, is free
   Sum* own = reinterpret_cast<Sum*>(ring.stages);
 #pragma unroll

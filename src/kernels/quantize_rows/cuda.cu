@@ -33,7 +33,7 @@ extern "C" int aquatint_cuda_quantize_rows(const aquatint::kernels::QuantizeRows
   const size_t shared = cuda::row_shared_bytes(args->columns);
   if (const cudaError_t error = cuda::allow_shared(quantize_rows, shared)) return error;
   const int threads = cuda::row_threads(args->rows, args->columns, launch->multiprocessors);
-  const bool vectors = args->columns % 4 == 0 && reinterpret_cast<uintptr_t>(args->x) % 16 == 0;
+  const bool vectors = cuda::in_fours(args->columns, args->x);
   quantize_rows<<<static_cast<unsigned>(args->rows), threads, shared,
                   static_cast<cudaStream_t>(launch->stream)>>>(*args, cuda::fault_of(*launch),
                                                                vectors);

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_host.cuh"
 #include "kernels/round_nearest/cuda_args.h"
 
 namespace aquatint::kernels {
@@ -209,7 +210,7 @@ template <typename Type>
 cudaError_t choose_vectors(const RoundNearestCudaArgs& a, const CudaLaunch& launch) {
   constexpr int kVector = Type::kVector;
   const bool vectors = a.columns % kVector == 0 && (a.groups == 1 || a.group % kVector == 0) &&
-                       reinterpret_cast<uintptr_t>(a.weights) % 16 == 0 &&
+                       cuda::aligned16(a.weights) &&
                        reinterpret_cast<uintptr_t>(a.values) % kVector == 0;
   return vectors ? run<Type, kVector>(a, launch) : run<Type, 1>(a, launch);
 }
