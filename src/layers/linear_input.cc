@@ -103,8 +103,7 @@ kernels::Int8Rows LinearInput::int8(std::int64_t group_size, std::int64_t groups
   auto* sums = context_->workspace.take<std::int32_t>(rows_ * groups);
   const int tag = context_->stream().fault_tag(consumer);
   kernels::RowSink sink{nullptr, nullptr, values, scales, sums, group_size, groups};
-  if (with_bf16_ && plain_bf16_ == nullptr && source_ == Source::kNorm &&
-      context_->stream().is_cuda() && f32_ == nullptr) {
+  if (with_bf16_ && plain_bf16_ == nullptr && source_ == Source::kNorm && fuses(false)) {
     sink.bf16 = context_->workspace.take<std::uint16_t>(rows_ * columns_);
     plain_bf16_ = sink.bf16;
   }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "device/device_memory.h"
+#include "models/running_bytes.h"
 
 namespace aquatint {
 namespace {
@@ -15,20 +16,9 @@ constexpr std::int64_t kLogitRows = 128;
 // Captured steps kept: one for each set of sequences that is being decoded.
 constexpr std::size_t kDecodeGraphs = 8;
 
-// Bytes the weights will take: what is quantized about as in the files, the rest in `compute`.
-std::int64_t expected_weight_bytes(const Checkpoint& checkpoint, kernels::DenseType compute) {
-  const std::int64_t element = compute == kernels::DenseType::kBF16 ? 2 : 4;
-  std::int64_t total = 0;
-  for (const TensorSpec& spec : checkpoint.architecture().tensors()) {
-    total += checkpoint.scheme(spec) || !is_linear(spec.role) ? checkpoint.stored_bytes(spec)
-                                                              : spec.shape.numel() * element;
-  }
-  return total;
-}
-
 void check_device_memory(const Checkpoint& checkpoint, const LoadOptions& options) {
   if (!options.device.is_cuda()) return;
-  const std::int64_t needed = expected_weight_bytes(checkpoint, *options.compute);
+  const std::int64_t needed = running_weight_bytes(checkpoint, options);
   const DeviceMemory memory = device_memory(options.device);
   std::int64_t free = memory.free_bytes + memory.cached_bytes;
   if (memory.limit_bytes > 0) free = std::min(free, memory.limit_bytes - memory.used_bytes);
@@ -95,11 +85,8 @@ void SequenceState::assign(const std::vector<std::pair<std::string, Tensor>>& te
 Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
   Model model;
   LoadOptions options = requested;
-  if (!options.compute) {
-    options.compute =
-        checkpoint.quantization() ? kernels::DenseType::kBF16 : kernels::DenseType::kF32;
-  }
-  model.compute_ = *options.compute;
+  model.compute_ = compute_type(checkpoint, requested);
+  options.compute = model.compute_;
   if (options.device.is_cuda() && options.execution == Execution::kSimulated) {
     raise(ErrorKind::kUnsupported, "'{}': simulated execution runs on the CPU only",
           options.device.str());

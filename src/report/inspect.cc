@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/memory.h"
-#include "report/running_bytes.h"
+#include "models/running_bytes.h"
 #include "report/table.h"
 
 namespace aquatint {

@@ -1,4 +1,4 @@
-#include "report/running_bytes.h"
+#include "models/running_bytes.h"
 
 #include "packing/packed_weights.h"
 
@@ -17,12 +17,13 @@ std::int64_t packed_bytes(const WeightScheme& scheme, std::int64_t rows, std::in
   return lanes * padded * bits / 8 + lanes * groups * (kFloatBytes + (scheme.symmetric ? 0 : 1));
 }
 
-std::int64_t tensor_bytes(const Checkpoint& checkpoint, const TensorSpec& spec) {
+std::int64_t tensor_bytes(const Checkpoint& checkpoint, const TensorSpec& spec,
+                          kernels::DenseType compute) {
   const bool tied = spec.role == Role::kHead && checkpoint.head_is_tied();
   const auto scheme = tied ? std::nullopt : checkpoint.scheme(spec);
   if (is_linear(spec.role)) {
     if (scheme) return packed_bytes(scheme->weights, spec.shape[0], spec.shape[1]);
-    return spec.shape.numel() * (checkpoint.quantization() ? kHalfBytes : kFloatBytes);
+    return spec.shape.numel() * (compute == kernels::DenseType::kBF16 ? kHalfBytes : kFloatBytes);
   }
   if (spec.role != Role::kEmbedding) return spec.shape.numel() * kFloatBytes;
   if (scheme) return spec.shape.numel() + spec.shape[0] * kFloatBytes;
@@ -31,10 +32,16 @@ std::int64_t tensor_bytes(const Checkpoint& checkpoint, const TensorSpec& spec) 
 
 }  // namespace
 
-std::int64_t running_weight_bytes(const Checkpoint& checkpoint) {
+kernels::DenseType compute_type(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (options.compute) return *options.compute;
+  return checkpoint.quantization() ? kernels::DenseType::kBF16 : kernels::DenseType::kF32;
+}
+
+std::int64_t running_weight_bytes(const Checkpoint& checkpoint, const LoadOptions& options) {
+  const kernels::DenseType compute = compute_type(checkpoint, options);
   std::int64_t total = 0;
   for (const TensorSpec& spec : checkpoint.architecture().tensors()) {
-    total += tensor_bytes(checkpoint, spec);
+    total += tensor_bytes(checkpoint, spec, compute);
   }
   return total;
 }
