@@ -46,6 +46,17 @@ inline double copy_bandwidth(std::int64_t footprint) {
   return static_cast<double>(n * 8) / seconds;
 }
 
+// Runs `body`, which moves `bytes`, and gives its speed as a share of copying as many.
+template <typename Body>
+void report_share_of_copy(benchmark::State& state, double bytes, const Body& body) {
+  double best = 1e30;
+  for (auto _ : state) best = std::min(best, best_seconds(30, body));
+  const double ceiling = copy_bandwidth(static_cast<std::int64_t>(bytes));
+  state.counters["GB/s"] = bytes / best * 1e-9;
+  state.counters["us"] = best * 1e6;
+  state.counters["share_of_copy"] = bytes / best / ceiling;
+}
+
 // Bytes per second that a threaded search for an absent byte (vector code in any libc) reads.
 inline double read_bandwidth(std::int64_t footprint) {
   const std::int64_t n = std::max<std::int64_t>(footprint, 1);

@@ -1,10 +1,10 @@
 // Arrays on the first GPU, for tests and benchmarks of CUDA kernels.
 #pragma once
 
-#include <algorithm>
+#include <cstdint>
 #include <limits>
 #include <memory>
-#include <type_traits>
+#include <random>
 #include <vector>
 
 #include "device/device_memory.h"
@@ -20,6 +20,15 @@ inline bool has_gpu() {
 
 inline Stream& gpu_stream() {
   return Stream::of(kGpu);
+}
+
+// n values of a normal distribution around 0.
+inline std::vector<float> random_values(std::int64_t n, unsigned seed, float deviation = 1.0F) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0F, deviation);
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& value : values) value = normal(generator);
+  return values;
 }
 
 template <typename T>

@@ -4,7 +4,6 @@
 #include "models/gla.h"
 
 #include <algorithm>
-#include <map>
 
 #include "models/test_models.h"
 
@@ -15,23 +14,6 @@ using testing::all_logits;
 using testing::max_difference;
 using testing::values_of;
 
-constexpr float kLogitTolerance = 1e-4f;
-
-// Collects every "hidden.N" as rows.
-class HiddenTaps : public TapSink {
- public:
-  bool wants(const std::string& name) override { return name.starts_with("hidden."); }
-  void record(const std::string& name, const float* values, std::int64_t rows,
-              std::int64_t columns) override {
-    auto& all = values_[name];
-    all.insert(all.end(), values, values + rows * columns);
-  }
-  const std::map<std::string, std::vector<float>>& values() const { return values_; }
-
- private:
-  std::map<std::string, std::vector<float>> values_;
-};
-
 std::string test_name(std::string name) {
   std::erase(name, '-');
   return name;
@@ -41,23 +23,7 @@ class GlaReference : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(GlaReference, LogitsAndHiddenValuesMatchThePythonImplementation) {
   AQUATINT_SHARED_PATH(folder, std::string("models/") + GetParam());
-  const auto reference = SafetensorsSet::open_file(folder / "reference.safetensors");
-  Model model = Model::load(Checkpoint::open(folder), {});
-  for (const std::string name : {"case0", "case1"}) {
-    const Tensor ids = reference.tensor(name + ".input_ids").clone();
-    HiddenTaps taps;
-    model.set_taps(&taps);
-    const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
-    const auto logits = all_logits(model, tokens);
-    model.set_taps(nullptr);
-    const Tensor expected = reference.tensor(name + ".logits").clone();
-    EXPECT_LT(max_difference(logits, values_of(expected)), kLogitTolerance);
-    EXPECT_EQ(static_cast<std::int64_t>(taps.values().size()), model.architecture().blocks() + 1);
-    for (const auto& [tap, values] : taps.values()) {
-      const Tensor hidden = reference.tensor(name + "." + tap).clone();
-      EXPECT_LT(max_difference(values, values_of(hidden)), kLogitTolerance) << tap;
-    }
-  }
+  testing::expect_matches_reference(folder, {});
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GlaReference, ::testing::Values("gla", "gla-demo"),
@@ -79,7 +45,8 @@ std::vector<float> golden_logits(const std::string& variant) {
   const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
   Model model = Model::load(Checkpoint::open(testing::golden_variant(variant)), {});
   const auto logits = all_logits(model, tokens);
-  EXPECT_LT(max_difference(logits, values_of(expected.tensor("logits").clone())), kLogitTolerance);
+  EXPECT_LT(max_difference(logits, values_of(expected.tensor("logits").clone())),
+            testing::kLogitTolerance);
 
   // The same text token by token, so that the decoding kernels of the variant are checked too.
   SequenceState state = model.new_state();
@@ -88,7 +55,8 @@ std::vector<float> golden_logits(const std::string& variant) {
     const auto last = model.run(std::span(&token, 1), state);
     stepped.insert(stepped.end(), last.begin(), last.end());
   }
-  EXPECT_LT(max_difference(stepped, values_of(expected.tensor("logits").clone())), kLogitTolerance);
+  EXPECT_LT(max_difference(stepped, values_of(expected.tensor("logits").clone())),
+            testing::kLogitTolerance);
   return logits;
 }
 

@@ -28,6 +28,12 @@ std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens
 float max_difference(std::span<const float> a, std::span<const float> b);
 std::span<const float> values_of(const Tensor& tensor);
 
+// How far logits and hidden values may be from those of the original implementations.
+inline constexpr float kLogitTolerance = 1e-4f;
+// Logits and hidden values of every block, for the inputs in the folder's reference.safetensors,
+// are those there.
+void expect_matches_reference(const std::filesystem::path& folder, const LoadOptions& options);
+
 Tokens random_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed);
 
 // The folder of a variant of tests/golden/gla.

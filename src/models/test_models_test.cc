@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -19,6 +20,21 @@ namespace {
 class OneThread : public ::testing::Environment {
  public:
   void SetUp() override { set_num_threads(1); }
+};
+
+// Collects every "hidden.N" as rows.
+class HiddenTaps : public TapSink {
+ public:
+  bool wants(const std::string& name) override { return name.starts_with("hidden."); }
+  void record(const std::string& name, const float* values, std::int64_t rows,
+              std::int64_t columns) override {
+    auto& all = values_[name];
+    all.insert(all.end(), values, values + rows * columns);
+  }
+  const std::map<std::string, std::vector<float>>& values() const { return values_; }
+
+ private:
+  std::map<std::string, std::vector<float>> values_;
 };
 
 [[maybe_unused]] const auto* const g_one_thread =
@@ -55,6 +71,26 @@ float max_difference(std::span<const float> a, std::span<const float> b) {
 
 std::span<const float> values_of(const Tensor& tensor) {
   return {tensor.data<float>(), static_cast<std::size_t>(tensor.numel())};
+}
+
+void expect_matches_reference(const std::filesystem::path& folder, const LoadOptions& options) {
+  const auto reference = SafetensorsSet::open_file(folder / "reference.safetensors");
+  Model model = Model::load(Checkpoint::open(folder), options);
+  for (const std::string name : {"case0", "case1"}) {
+    const Tensor ids = reference.tensor(name + ".input_ids").clone();
+    HiddenTaps taps;
+    model.set_taps(&taps);
+    const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
+    const auto logits = all_logits(model, tokens);
+    model.set_taps(nullptr);
+    const Tensor expected = reference.tensor(name + ".logits").clone();
+    EXPECT_LT(max_difference(logits, values_of(expected)), kLogitTolerance);
+    EXPECT_EQ(static_cast<std::int64_t>(taps.values().size()), model.architecture().blocks() + 1);
+    for (const auto& [tap, values] : taps.values()) {
+      const Tensor hidden = reference.tensor(name + "." + tap).clone();
+      EXPECT_LT(max_difference(values, values_of(hidden)), kLogitTolerance) << tap;
+    }
+  }
 }
 
 Tokens random_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed) {

@@ -3,37 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <random>
 #include <tuple>
+
+#include "packing/testing.h"
 
 namespace aquatint {
 namespace {
 
-QuantizedMatrix random_matrix(const WeightScheme& scheme, std::int64_t rows, std::int64_t columns) {
-  std::mt19937 random(static_cast<unsigned>(rows * 1000 + columns));
-  QuantizedMatrix m;
-  m.scheme = scheme;
-  m.values = Tensor::empty({rows, columns}, DType::kI8);
-  std::uniform_int_distribution<int> integer(scheme.qmin(), scheme.qmax());
-  for (std::int64_t i = 0; i < m.values.numel(); ++i) {
-    m.values.mutable_data<std::int8_t>()[i] = static_cast<std::int8_t>(integer(random));
-  }
-  const bool tensor_wide = scheme.granularity == Granularity::kTensor;
-  const Shape shape = tensor_wide ? Shape{1, 1} : Shape{rows, m.groups()};
-  m.scales = Tensor::empty(shape, DType::kF32);
-  if (!scheme.symmetric) m.zero_points = Tensor::empty(shape, DType::kI8);
-  std::uniform_real_distribution<float> real(0.01f, 1.0f);
-  for (std::int64_t i = 0; i < m.scales.numel(); ++i) {
-    m.scales.mutable_data<float>()[i] = real(random);
-    if (!scheme.symmetric) {
-      m.zero_points.mutable_data<std::int8_t>()[i] = static_cast<std::int8_t>(integer(random));
-    }
-  }
-  return m;
-}
+using testing::expect_equal;
+using testing::random_matrix;
 
 class GpuWeightsTest
-    : public testing::TestWithParam<std::tuple<int, bool, Granularity, std::int64_t>> {};
+    : public ::testing::TestWithParam<std::tuple<int, bool, Granularity, std::int64_t>> {};
 
 TEST_P(GpuWeightsTest, UnpacksToTheMatrixItWasMadeFrom) {
   const auto [bits, symmetric, granularity, group] = GetParam();
@@ -51,26 +32,22 @@ TEST_P(GpuWeightsTest, UnpacksToTheMatrixItWasMadeFrom) {
     EXPECT_GE(packed.padded_columns, packed.group_size * packed.groups);
     EXPECT_GE(packed.group_size * packed.groups, size.columns);
     EXPECT_LT(packed.group_size * (packed.groups - 1), size.columns);
-    const Tensor expected = dequantize(m), got = unpack_to_f32(packed);
-    ASSERT_EQ(got.shape(), expected.shape());
-    for (std::int64_t i = 0; i < got.numel(); ++i) {
-      ASSERT_EQ(got.data<float>()[i], expected.data<float>()[i]) << "element " << i;
-    }
+    expect_equal(unpack_to_f32(packed), dequantize(m));
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, GpuWeightsTest,
-                         testing::Values(std::tuple(8, true, Granularity::kRow, 0),
-                                         std::tuple(8, false, Granularity::kRow, 0),
-                                         std::tuple(8, false, Granularity::kTensor, 0),
-                                         std::tuple(8, false, Granularity::kGroup, 32),
-                                         std::tuple(6, true, Granularity::kRow, 0),
-                                         std::tuple(4, true, Granularity::kGroup, 128),
-                                         std::tuple(4, false, Granularity::kGroup, 32),
-                                         std::tuple(4, true, Granularity::kRow, 0),
-                                         std::tuple(4, false, Granularity::kGroup, 8),
-                                         std::tuple(3, false, Granularity::kGroup, 128),
-                                         std::tuple(2, true, Granularity::kGroup, 16)));
+                         ::testing::Values(std::tuple(8, true, Granularity::kRow, 0),
+                                           std::tuple(8, false, Granularity::kRow, 0),
+                                           std::tuple(8, false, Granularity::kTensor, 0),
+                                           std::tuple(8, false, Granularity::kGroup, 32),
+                                           std::tuple(6, true, Granularity::kRow, 0),
+                                           std::tuple(4, true, Granularity::kGroup, 128),
+                                           std::tuple(4, false, Granularity::kGroup, 32),
+                                           std::tuple(4, true, Granularity::kRow, 0),
+                                           std::tuple(4, false, Granularity::kGroup, 8),
+                                           std::tuple(3, false, Granularity::kGroup, 128),
+                                           std::tuple(2, true, Granularity::kGroup, 16)));
 
 TEST(GpuWeights, LaysBytesOutAsDocumented) {
   const QuantizedMatrix m8 = random_matrix({8, true, Granularity::kRow, 0}, 20, 24);

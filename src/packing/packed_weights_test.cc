@@ -2,51 +2,22 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
 #include <tuple>
+
+#include "packing/testing.h"
 
 namespace aquatint {
 namespace {
 
-QuantizedMatrix random_matrix(const WeightScheme& scheme, std::int64_t rows, std::int64_t columns) {
-  std::mt19937 random(static_cast<unsigned>(rows * 1000 + columns));
-  QuantizedMatrix m;
-  m.scheme = scheme;
-  m.values = Tensor::empty({rows, columns}, DType::kI8);
-  std::uniform_int_distribution<int> integer(scheme.qmin(), scheme.qmax());
-  auto* values = m.values.mutable_data<std::int8_t>();
-  for (std::int64_t i = 0; i < m.values.numel(); ++i) {
-    values[i] = static_cast<std::int8_t>(integer(random));
-  }
-  const bool tensor_wide = scheme.granularity == Granularity::kTensor;
-  const Shape shape = tensor_wide ? Shape{1, 1} : Shape{rows, m.groups()};
-  m.scales = Tensor::empty(shape, DType::kF32);
-  std::uniform_real_distribution<float> real(0.01f, 1.0f);
-  for (std::int64_t i = 0; i < m.scales.numel(); ++i) {
-    m.scales.mutable_data<float>()[i] = real(random);
-  }
-  if (!scheme.symmetric) {
-    m.zero_points = Tensor::empty(shape, DType::kI8);
-    for (std::int64_t i = 0; i < m.scales.numel(); ++i) {
-      m.zero_points.mutable_data<std::int8_t>()[i] = static_cast<std::int8_t>(integer(random));
-    }
-  }
-  return m;
-}
-
-void expect_equal(const Tensor& a, const Tensor& b) {
-  ASSERT_EQ(a.shape(), b.shape());
-  for (std::int64_t i = 0; i < a.numel(); ++i) {
-    ASSERT_EQ(a.data<float>()[i], b.data<float>()[i]) << "element " << i;
-  }
-}
+using testing::expect_equal;
+using testing::random_matrix;
 
 struct Size {
   std::int64_t rows, columns;
 };
 
 class PackedWeightsTest
-    : public testing::TestWithParam<std::tuple<int, bool, Granularity, std::int64_t>> {};
+    : public ::testing::TestWithParam<std::tuple<int, bool, Granularity, std::int64_t>> {};
 
 TEST_P(PackedWeightsTest, UnpacksToTheMatrixItWasMadeFrom) {
   const auto [bits, symmetric, granularity, group] = GetParam();
@@ -63,18 +34,18 @@ TEST_P(PackedWeightsTest, UnpacksToTheMatrixItWasMadeFrom) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, PackedWeightsTest,
-                         testing::Values(std::tuple(8, true, Granularity::kRow, 0),
-                                         std::tuple(8, false, Granularity::kRow, 0),
-                                         std::tuple(8, true, Granularity::kTensor, 0),
-                                         std::tuple(8, false, Granularity::kTensor, 0),
-                                         std::tuple(8, false, Granularity::kGroup, 32),
-                                         std::tuple(6, true, Granularity::kRow, 0),
-                                         std::tuple(4, true, Granularity::kGroup, 128),
-                                         std::tuple(4, false, Granularity::kGroup, 32),
-                                         std::tuple(4, true, Granularity::kRow, 0),
-                                         std::tuple(4, false, Granularity::kGroup, 8),
-                                         std::tuple(3, false, Granularity::kGroup, 128),
-                                         std::tuple(2, true, Granularity::kGroup, 16)));
+                         ::testing::Values(std::tuple(8, true, Granularity::kRow, 0),
+                                           std::tuple(8, false, Granularity::kRow, 0),
+                                           std::tuple(8, true, Granularity::kTensor, 0),
+                                           std::tuple(8, false, Granularity::kTensor, 0),
+                                           std::tuple(8, false, Granularity::kGroup, 32),
+                                           std::tuple(6, true, Granularity::kRow, 0),
+                                           std::tuple(4, true, Granularity::kGroup, 128),
+                                           std::tuple(4, false, Granularity::kGroup, 32),
+                                           std::tuple(4, true, Granularity::kRow, 0),
+                                           std::tuple(4, false, Granularity::kGroup, 8),
+                                           std::tuple(3, false, Granularity::kGroup, 128),
+                                           std::tuple(2, true, Granularity::kGroup, 16)));
 
 TEST(PackedWeights, LaysBytesOutAsDocumented) {
   const QuantizedMatrix m8 = random_matrix({8, true, Granularity::kRow, 0}, 20, 24);

@@ -16,12 +16,12 @@ namespace aquatint {
 namespace {
 
 using testing::all_logits;
+using testing::expect_matches_reference;
+using testing::kLogitTolerance;
 using testing::max_difference;
 using testing::TempFolder;
 using testing::Tokens;
 using testing::values_of;
-
-constexpr float kLogitTolerance = 1e-4f;
 
 LoadOptions on(DeviceKind kind, std::optional<kernels::DenseType> compute = {}) {
   LoadOptions options;
@@ -55,34 +55,14 @@ class AllTaps : public TapSink {
   std::map<std::string, std::vector<float>> taps;
 };
 
-void expect_matches_reference(const std::filesystem::path& folder) {
-  const auto reference = SafetensorsSet::open_file(folder / "reference.safetensors");
-  Model model = load(folder, DeviceKind::kCuda);
-  for (const std::string name : {"case0", "case1"}) {
-    const Tensor ids = reference.tensor(name + ".input_ids").clone();
-    AllTaps taps;
-    model.set_taps(&taps);
-    const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
-    const auto logits = all_logits(model, tokens);
-    model.set_taps(nullptr);
-    const Tensor expected = reference.tensor(name + ".logits").clone();
-    EXPECT_LT(max_difference(logits, values_of(expected)), kLogitTolerance);
-    for (std::int64_t b = 0; b <= model.architecture().blocks(); ++b) {
-      const std::string tap = "hidden." + std::to_string(b);
-      const Tensor hidden = reference.tensor(name + "." + tap).clone();
-      EXPECT_LT(max_difference(taps.taps[tap], values_of(hidden)), kLogitTolerance) << tap;
-    }
-  }
-}
-
 TEST_F(CudaModels, GlaMatchesThePythonImplementation) {
   AQUATINT_SHARED_PATH(folder, "models/gla");
-  expect_matches_reference(folder);
+  expect_matches_reference(folder, on(DeviceKind::kCuda));
 }
 
 TEST_F(CudaModels, GlaDemoMatchesThePythonImplementation) {
   AQUATINT_SHARED_PATH(folder, "models/gla-demo");
-  expect_matches_reference(folder);
+  expect_matches_reference(folder, on(DeviceKind::kCuda));
 }
 
 TEST_F(CudaModels, EveryVariantOfTheConfigurationMatchesNumPy) {

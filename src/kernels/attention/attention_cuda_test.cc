@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/attention/attention_variants.h"
@@ -12,14 +11,7 @@ namespace {
 
 using testing::DeviceArray;
 using testing::gpu_stream;
-
-std::vector<float> random_values(std::int64_t n, unsigned seed, float deviation) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, deviation);
-  std::vector<float> values(static_cast<std::size_t>(n));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
+using testing::random_values;
 
 struct Case {
   std::int64_t heads, kv_heads, head_dim, window;

@@ -18,18 +18,11 @@ void conv_bench(benchmark::State& state) {
         {s * tokens, tokens, windows.data() + static_cast<std::size_t>(s) * window});
   }
   // Inputs, outputs and taps once; windows are read and written.
-  const auto bytes = static_cast<std::int64_t>((2 * n + w.size() + 2 * windows.size()) * 4);
-  const double ceiling = copy_bandwidth(bytes);
-  double best = 1e30;
-  for (auto _ : state) {
-    best = std::min(best, best_seconds(30, [&] {
-                      conv1d_causal(x.data(), channels, kKernel, w.data(), nullptr, true,
-                                    sequences.data(), count, y.data());
-                    }));
-  }
-  state.counters["us"] = best * 1e6;
-  state.counters["GB/s"] = static_cast<double>(bytes) / best * 1e-9;
-  state.counters["share_of_copy"] = static_cast<double>(bytes) / best / ceiling;
+  const std::size_t values = 2 * n + w.size() + 2 * windows.size();
+  report_share_of_copy(state, static_cast<double>(values * 4), [&] {
+    conv1d_causal(x.data(), channels, kKernel, w.data(), nullptr, true, sequences.data(), count,
+                  y.data());
+  });
 }
 BENCHMARK(conv_bench)
     ->Name("conv1d_causal")

@@ -10,18 +10,9 @@ void gated_norm_bench(benchmark::State& state) {
   const auto n = static_cast<std::size_t>(rows * heads * dv);
   const std::vector<float> o(n, 0.5F), gate(n, 0.25F), w(static_cast<std::size_t>(dv), 1.5F);
   std::vector<float> y(n);
-  const auto bytes = static_cast<std::int64_t>(n * 12);
-  const double ceiling = copy_bandwidth(bytes);
-  double best = 1e30;
-  for (auto _ : state) {
-    best = std::min(best, best_seconds(30, [&] {
-                      gated_rms_norm(o.data(), gate.data(), w.data(), rows, heads, dv, 1e-6F,
-                                     y.data());
-                    }));
-  }
-  state.counters["us"] = best * 1e6;
-  state.counters["GB/s"] = static_cast<double>(bytes) / best * 1e-9;
-  state.counters["share_of_copy"] = static_cast<double>(bytes) / best / ceiling;
+  report_share_of_copy(state, static_cast<double>(n * 12), [&] {
+    gated_rms_norm(o.data(), gate.data(), w.data(), rows, heads, dv, 1e-6F, y.data());
+  });
 }
 BENCHMARK(gated_norm_bench)
     ->Name("gated_norm")

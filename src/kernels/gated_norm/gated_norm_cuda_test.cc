@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/cuda_testing.h"
@@ -13,14 +12,7 @@ namespace {
 
 using testing::DeviceArray;
 using testing::gpu_stream;
-
-std::vector<float> random_values(std::int64_t n, unsigned seed, float deviation) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, deviation);
-  std::vector<float> values(static_cast<std::size_t>(n));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
+using testing::random_values;
 
 // A lane adds dv / 32 squares, all positive, and five sums follow: half of that many roundings
 // reach the result, with about ten more for root, quotients, products and the exponential.

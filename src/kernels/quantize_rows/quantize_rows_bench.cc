@@ -18,16 +18,6 @@ std::vector<float> values_of(std::int64_t n) {
   return values;
 }
 
-template <typename Body>
-void report(benchmark::State& state, double bytes, const Body& body) {
-  double best = 1e30;
-  for (auto _ : state) best = std::min(best, best_seconds(9, body));
-  const double ceiling = copy_bandwidth(static_cast<std::int64_t>(bytes));
-  state.counters["GB/s"] = bytes / best * 1e-9;
-  state.counters["us"] = best * 1e6;
-  state.counters["share_of_copy"] = bytes / best / ceiling;
-}
-
 void int8_bench(benchmark::State& state) {
   const std::int64_t rows = state.range(0), columns = state.range(1), group = state.range(2);
   const std::int64_t groups = columns / group;
@@ -35,7 +25,7 @@ void int8_bench(benchmark::State& state) {
   std::vector<std::int8_t> values(x.size());
   std::vector<float> scales(size(rows));
   std::vector<std::int32_t> sums(size(rows * groups));
-  report(state, static_cast<double>(rows * columns * 5), [&] {
+  report_share_of_copy(state, static_cast<double>(rows * columns * 5), [&] {
     quantize_rows_int8(x.data(), rows, columns, group, groups, values.data(), scales.data(),
                        sums.data());
   });
@@ -47,7 +37,7 @@ void bf16_bench(benchmark::State& state) {
   const auto x = values_of(rows * columns);
   std::vector<std::uint16_t> values(x.size());
   std::vector<float> sums(size(rows * groups));
-  report(state, static_cast<double>(rows * columns * 6), [&] {
+  report_share_of_copy(state, static_cast<double>(rows * columns * 6), [&] {
     round_rows_bf16(x.data(), rows, columns, group, groups, values.data(), sums.data());
   });
 }

@@ -13,17 +13,9 @@ void rope_bench(benchmark::State& state) {
   std::vector<float> x(static_cast<std::size_t>(rows * heads * head_dim), 0.5F);
   std::vector<std::int32_t> positions(static_cast<std::size_t>(rows));
   std::iota(positions.begin(), positions.end(), 0);
-  const std::int64_t bytes = rows * heads * head_dim * 8;
-  const double ceiling = copy_bandwidth(bytes);
-  double best = 1e30;
-  for (auto _ : state) {
-    best = std::min(best, best_seconds(30, [&] {
-                      rope(x.data(), rows, heads, head_dim, positions.data(), frequencies.data());
-                    }));
-  }
-  state.counters["us"] = best * 1e6;
-  state.counters["GB/s"] = static_cast<double>(bytes) / best * 1e-9;
-  state.counters["share_of_copy"] = static_cast<double>(bytes) / best / ceiling;
+  report_share_of_copy(state, static_cast<double>(rows * heads * head_dim * 8), [&] {
+    rope(x.data(), rows, heads, head_dim, positions.data(), frequencies.data());
+  });
 }
 BENCHMARK(rope_bench)
     ->Name("rope")

@@ -7,29 +7,20 @@
 namespace aquatint::kernels {
 namespace {
 
-template <typename Body>
-void report(benchmark::State& state, double bytes, const Body& body) {
-  double best = 1e30;
-  for (auto _ : state) best = std::min(best, best_seconds(9, body));
-  const double ceiling = copy_bandwidth(static_cast<std::int64_t>(bytes));
-  state.counters["GB/s"] = bytes / best * 1e-9;
-  state.counters["us"] = best * 1e6;
-  state.counters["share_of_copy"] = bytes / best / ceiling;
-}
-
 void round_bench(benchmark::State& state) {
   const std::int64_t n = state.range(0);
   const std::vector<float> x(static_cast<std::size_t>(n), 1.7F);
   std::vector<std::uint16_t> y(x.size());
-  report(state, static_cast<double>(n * 6), [&] { round_bf16(x.data(), n, y.data()); });
+  report_share_of_copy(state, static_cast<double>(n * 6),
+                       [&] { round_bf16(x.data(), n, y.data()); });
 }
 
 void residual_bench(benchmark::State& state) {
   const std::int64_t n = state.range(0);
   std::vector<float> hidden(static_cast<std::size_t>(n), 1.7F);
   const std::vector<float> delta(hidden.size(), 1e-6F);
-  report(state, static_cast<double>(n * 12),
-         [&] { residual_add(Stream::cpu(), hidden.data(), delta.data(), n); });
+  report_share_of_copy(state, static_cast<double>(n * 12),
+                       [&] { residual_add(Stream::cpu(), hidden.data(), delta.data(), n); });
 }
 
 void sizes(benchmark::internal::Benchmark* bench) {
