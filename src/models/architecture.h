@@ -38,6 +38,8 @@ class Architecture {
   std::int64_t vocab_size() const { return vocab_size_; }
   std::int64_t hidden_size() const { return hidden_size_; }
   std::int64_t blocks() const { return blocks_; }
+  // Whether every operation of its blocks has a form for GPUs.
+  virtual bool runs_on_gpu() const = 0;
   // Length the model was trained for: the default window of evaluations.
   std::int64_t context_length() const { return context_length_; }
   // Positions beyond which the model is not defined; 0: none.

@@ -6,6 +6,7 @@
 #include "kernels/rope/rope.h"
 #include "layers/attention_mixer.h"
 #include "layers/gla_mixer.h"
+#include "models/config_checks.h"
 
 namespace aquatint {
 namespace {
@@ -15,27 +16,6 @@ namespace {
 std::int64_t default_intermediate(std::int64_t hidden, double ratio) {
   const auto raw = static_cast<std::int64_t>(static_cast<double>(hidden) * ratio * 2.0 / 3.0);
   return (raw + 255) / 256 * 256;
-}
-
-kernels::Activation activation_key(const Config& config, const char* key, const char* fallback) {
-  const std::string name = config.get_string(key, fallback);
-  if (const auto activation = kernels::activation_from_name(name)) return *activation;
-  raise(ErrorKind::kUnsupported, "'{}': {} '{}' is not supported", config.origin(), key, name);
-}
-
-void require(bool condition, const Config& config, const char* what, std::int64_t value,
-             std::int64_t by) {
-  if (condition) return;
-  raise(ErrorKind::kCorrupt, "'{}': {} ({} and {})", config.origin(), what, value, by);
-}
-
-constexpr std::int64_t kLargestSize = std::int64_t{1} << 24;
-
-// The number under `key`, which must lie in [low, high].
-double bounded(const Config& config, const char* key, double fallback, double low, double high) {
-  const double value = config.get_double(key, fallback);
-  if (value >= low && value <= high) return value;  // not so for NaN
-  raise(ErrorKind::kCorrupt, "'{}': {} is {}", config.origin(), key, value);
 }
 
 // A block of standard attention in a hybrid model.
@@ -49,6 +29,7 @@ class Gla : public Architecture {
   explicit Gla(const Config& config);
 
   const char* name() const override { return "gla"; }
+  bool runs_on_gpu() const override { return true; }
   std::int64_t mixer_macs_per_token() const override;
   std::int64_t state_bytes(std::int64_t tokens) const override;
   std::unique_ptr<InputLayer> load_input(const WeightSource& source,
@@ -84,23 +65,10 @@ Gla::Gla(const Config& config) {
     raise(ErrorKind::kUnsupported,
           "'{}': attention residuals (attnres_block_size) are not supported", config.origin());
   }
-  hidden_size_ = config.get_int("hidden_size", 2048);
-  blocks_ = config.get_int("num_hidden_layers", 24);
-  vocab_size_ = config.get_int("vocab_size", 32000);
-  context_length_ = config.get_int("max_position_embeddings", 2048);
-  constexpr std::int64_t kMostBlocks = 4096;
-  if (blocks_ > kMostBlocks) {
-    raise(ErrorKind::kUnsupported, "'{}': num_hidden_layers is {}, more than {}", config.origin(),
-          blocks_, kMostBlocks);
-  }
-  for (const auto& [value, key] : {std::pair{hidden_size_, "hidden_size"},
-                                   {blocks_, "num_hidden_layers"},
-                                   {vocab_size_, "vocab_size"},
-                                   {context_length_, "max_position_embeddings"}}) {
-    if (value < 1 || value > kLargestSize) {
-      raise(ErrorKind::kCorrupt, "'{}': {} is {}", config.origin(), key, value);
-    }
-  }
+  hidden_size_ = size_key(config, "hidden_size", 2048);
+  blocks_ = blocks_key(config, "num_hidden_layers", 24);
+  vocab_size_ = size_key(config, "vocab_size", 32000);
+  context_length_ = size_key(config, "max_position_embeddings", 2048);
   norm_eps_ = static_cast<float>(
       bounded(config, config.has("norm_eps") ? "norm_eps" : "rms_norm_eps", 1e-6, 0.0, 1.0));
   head_norm_affine_ = config.get_bool("elementwise_affine", true);

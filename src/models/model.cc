@@ -91,6 +91,10 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
     raise(ErrorKind::kUnsupported, "'{}': simulated execution runs on the CPU only",
           options.device.str());
   }
+  if (options.device.is_cuda() && !checkpoint.architecture().runs_on_gpu()) {
+    raise(ErrorKind::kUnsupported, "'{}': {} models run on the CPU only, not on {}",
+          checkpoint.folder().string(), checkpoint.architecture().name(), options.device.str());
+  }
   check_device_memory(checkpoint, options);
   model.workspace_ = Workspace(options.stream());
   model.architecture_ = checkpoint.shared_architecture();
