@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "device/device_memory.h"
+#include "kernels/sample/sample.h"
 #include "models/running_bytes.h"
 
 namespace aquatint {
@@ -97,6 +98,7 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
   }
   check_device_memory(checkpoint, options);
   model.workspace_ = Workspace(options.stream());
+  model.choosing_ = Workspace(options.stream());
   model.architecture_ = checkpoint.shared_architecture();
   const Architecture& architecture = *model.architecture_;
   Progress progress("loading " + checkpoint.folder().filename().string(), "blocks",
@@ -143,6 +145,60 @@ void Model::check(std::span<const ModelInput> inputs) const {
 }
 
 void Model::run(std::span<const ModelInput> inputs, LogitsFor wanted, const LogitsSink& sink) {
+  run_steps(inputs, wanted, [&](std::span<const LogitRows> rows, const float* logits) {
+    std::int64_t n = 0;
+    for (const LogitRows& run : rows) n += run.tokens;
+    const auto bytes = static_cast<std::size_t>(n * vocab_size()) * sizeof(float);
+    const auto* at = static_cast<const float*>(to_host(logits, bytes));
+    for (const LogitRows& run : rows) {
+      sink(run.sequence, run.first, run.tokens, at);
+      at += run.tokens * vocab_size();
+    }
+  });
+}
+
+std::vector<std::int32_t> Model::next_tokens(std::span<const ModelInput> inputs,
+                                             std::span<const TokenChoice> choices,
+                                             std::int64_t allowed) {
+  AQUATINT_ASSERT(choices.size() == inputs.size());
+  std::vector<std::int32_t> tokens(inputs.size());
+  run_steps(inputs, LogitsFor::kLastToken, [&](std::span<const LogitRows> rows, float* logits) {
+    choose(rows, logits, choices, allowed, tokens);
+  });
+  return tokens;
+}
+
+// One token for each of the rows, to the place of its sequence in `tokens`.
+void Model::choose(std::span<const LogitRows> rows, float* logits,
+                   std::span<const TokenChoice> choices, std::int64_t allowed,
+                   std::vector<std::int32_t>& tokens) {
+  const Workspace::Scope scope(choosing_);
+  Stream& stream = choosing_.stream();
+  std::vector<kernels::SampleRow> how;
+  std::vector<std::int32_t> seen;
+  for (const LogitRows& row : rows) {
+    const TokenChoice& choice = choices[row.sequence];
+    how.push_back(choice.how);
+    how.back().first_seen = static_cast<std::int64_t>(seen.size());
+    how.back().seen = static_cast<std::int64_t>(choice.seen.size());
+    seen.insert(seen.end(), choice.seen.begin(), choice.seen.end());
+  }
+  const auto n = static_cast<std::int64_t>(how.size());
+  auto* device_how = choosing_.take<kernels::SampleRow>(n);
+  auto* device_seen = choosing_.take<std::int32_t>(static_cast<std::int64_t>(seen.size()));
+  auto* chosen = choosing_.take<std::int32_t>(n);
+  stream.copy(device_how, how.data(), how.size() * sizeof(how[0]));
+  stream.copy(device_seen, seen.data(), seen.size() * sizeof(seen[0]));
+  kernels::sample(stream, logits, n, vocab_size(), std::min(allowed, vocab_size()), device_how,
+                  device_seen, chosen);
+  const auto* at = static_cast<const std::int32_t*>(to_host(chosen, how.size() * sizeof(*chosen)));
+  for (const LogitRows& row : rows) {
+    if (*at == kernels::kNoToken) raise(ErrorKind::kNumeric, "the model's logits hold NaN");
+    tokens[row.sequence] = *at++;
+  }
+}
+
+void Model::run_steps(std::span<const ModelInput> inputs, LogitsFor wanted, const RowsSink& sink) {
   check(inputs);
   if (decode_by_graph(inputs, sink)) return;
   std::vector<std::int64_t> done(inputs.size(), 0);
@@ -167,7 +223,7 @@ void Model::run(std::span<const ModelInput> inputs, LogitsFor wanted, const Logi
 }
 
 void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>& parts,
-                 LogitsFor wanted, const LogitsSink& sink) {
+                 LogitsFor wanted, const RowsSink& sink) {
   const Workspace::Scope scope(workspace_);
   ForwardContext context{workspace_, taps_};
   std::vector<std::int32_t> host_ids;
@@ -217,22 +273,21 @@ const float* Model::run_blocks(ForwardContext& context, std::span<const ModelInp
 
 // The values where the host can read them, until the next call; checks that all inputs of products
 // were finite.
-const float* Model::to_host(const float* values, std::int64_t n) {
+const void* Model::to_host(const void* values, std::size_t bytes) {
   Stream& stream = workspace_.stream();
   if (!stream.is_cuda()) return values;
-  const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(float);
   if (bytes > host_bytes_) {
     host_buffer_ = allocate_pinned(bytes);
     host_bytes_ = bytes;
   }
   stream.copy(host_buffer_.get(), values, bytes);
   stream.check_finite();
-  return static_cast<const float*>(host_buffer_.get());
+  return host_buffer_.get();
 }
 
 // On a GPU, steps of one token each are captured the second time the same sequences take one, and
 // from then on run without being prepared again. False when this is no such step.
-bool Model::decode_by_graph(std::span<const ModelInput> inputs, const LogitsSink& sink) {
+bool Model::decode_by_graph(std::span<const ModelInput> inputs, const RowsSink& sink) {
   Stream& stream = workspace_.stream();
   if (!stream.is_cuda() || taps_ != nullptr) return false;
   std::vector<std::uint64_t> states;
@@ -257,12 +312,12 @@ bool Model::decode_by_graph(std::span<const ModelInput> inputs, const LogitsSink
   if (found->graph == nullptr) *found = capture(inputs, std::move(states));
   stream.copy(found->ids, ids.data(), ids.size() * sizeof(std::int32_t));
   stream.run(*found->graph);
-  const auto count = static_cast<std::int64_t>(ids.size());
-  const float* logits = to_host(found->logits, count * vocab_size());
+  std::vector<LogitRows> rows;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     ++inputs[i].state->length_;
-    sink(i, 0, 1, logits + static_cast<std::int64_t>(i) * vocab_size());
+    rows.push_back({i, 0, 1});
   }
+  sink(rows, found->logits);
   return true;
 }
 
@@ -293,24 +348,24 @@ Model::DecodeGraph Model::capture(std::span<const ModelInput> inputs,
 // product, and multiplied kLogitRows at a time.
 void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
                         const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
-                        const LogitsSink& sink) {
-  struct Run {
-    std::size_t sequence;
-    std::int64_t first, row, n;  // n tokens from `first` on, whose normed rows start at `row`
-  };
-  std::vector<Run> runs;
+                        const RowsSink& sink) {
+  std::vector<LogitRows> runs;
+  std::vector<std::int64_t> first_rows;  // of the normed values, for each of the runs
   std::int64_t row = 0, wanted_rows = 0;
   for (const StepPart& part : parts) {
     const auto total = static_cast<std::int64_t>(inputs[part.sequence].tokens.size());
-    Run run{part.sequence, part.first, row, part.tokens};
+    LogitRows run = part;
+    std::int64_t from = row;
     if (wanted == LogitsFor::kLastToken) {
-      run = {part.sequence, total - 1, row + part.tokens - 1,
-             part.first + part.tokens == total ? std::int64_t{1} : std::int64_t{0}};
+      const bool last = part.first + part.tokens == total;
+      run = {part.sequence, total - 1, last ? std::int64_t{1} : std::int64_t{0}};
+      from += part.tokens - 1;
     }
-    for (std::int64_t t = 0; t < run.n; t += kLogitRows) {
-      runs.push_back({run.sequence, run.first + t, run.row + t, std::min(kLogitRows, run.n - t)});
+    for (std::int64_t t = 0; t < run.tokens; t += kLogitRows) {
+      runs.push_back({run.sequence, run.first + t, std::min(kLogitRows, run.tokens - t)});
+      first_rows.push_back(from + t);
     }
-    wanted_rows += run.n;
+    wanted_rows += run.tokens;
     row += part.tokens;
   }
   if (runs.empty()) return;
@@ -323,17 +378,15 @@ void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inp
   for (std::size_t begin = 0; begin < runs.size();) {
     std::size_t end = begin;
     std::int64_t n = 0;
-    for (; end < runs.size() && n + runs[end].n <= block; ++end) {
-      context.stream().copy(gathered + n * hidden_size, normed + runs[end].row * hidden_size,
-                            static_cast<std::size_t>(runs[end].n * hidden_size) * sizeof(float));
-      n += runs[end].n;
+    for (; end < runs.size() && n + runs[end].tokens <= block; ++end) {
+      const auto bytes = static_cast<std::size_t>(runs[end].tokens * hidden_size) * sizeof(float);
+      context.stream().copy(gathered + n * hidden_size, normed + first_rows[end] * hidden_size,
+                            bytes);
+      n += runs[end].tokens;
     }
     output_->logits(context, gathered, n, logits);
-    const float* at = to_host(logits, n * vocab_size());
-    for (; begin < end; ++begin) {
-      sink(runs[begin].sequence, runs[begin].first, runs[begin].n, at);
-      at += runs[begin].n * vocab_size();
-    }
+    sink(std::span(runs).subspan(begin, end - begin), logits);
+    begin = end;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/sample/sample_row.h"
 #include "models/checkpoint.h"
 
 namespace aquatint {
@@ -49,6 +50,12 @@ enum class LogitsFor {
 using LogitsSink = std::function<void(std::size_t sequence, std::int64_t first, std::int64_t n,
                                       const float* logits)>;
 
+// How the next token of a sequence is chosen.
+struct TokenChoice {
+  kernels::SampleRow how;          // its place in the list of seen tokens is not looked at
+  std::vector<std::int32_t> seen;  // what the repetition penalty weakens, each token once
+};
+
 class Model {
  public:
   // Shows progress. The checkpoint may be dropped afterwards (mapped files stay open). Error
@@ -73,6 +80,11 @@ class Model {
   void run(std::span<const ModelInput> inputs, LogitsFor wanted, const LogitsSink& sink);
   // One sequence; returns the logits of the last token, valid until the next call.
   std::span<const float> run(std::span<const std::int32_t> tokens, SequenceState& state);
+  // Runs all inputs, none of them empty, and returns the token that follows each, chosen where the
+  // model runs: no logits are copied from a GPU. Ids from `allowed` on (vocabulary padding) are
+  // never chosen. Errors as for run(), and kNumeric when a logit is NaN.
+  std::vector<std::int32_t> next_tokens(std::span<const ModelInput> inputs,
+                                        std::span<const TokenChoice> choices, std::int64_t allowed);
 
   // Taps see everything from now on; null for none.
   void set_taps(TapSink* taps) { taps_ = taps; }
@@ -86,6 +98,9 @@ class Model {
     std::size_t sequence;
     std::int64_t first, tokens;  // of that sequence's input
   };
+  using LogitRows = StepPart;  // tokens whose logits are together
+  // Takes logits where the model runs, of these tokens in order; it may change them.
+  using RowsSink = std::function<void(std::span<const LogitRows> rows, float* logits)>;
   // A step of one token of each of some sequences, captured to be run again.
   struct DecodeGraph {
     std::vector<std::uint64_t> states;  // ids, in order
@@ -95,16 +110,19 @@ class Model {
   };
   Model() = default;
   void check(std::span<const ModelInput> inputs) const;
+  void run_steps(std::span<const ModelInput> inputs, LogitsFor wanted, const RowsSink& sink);
   void step(std::span<const ModelInput> inputs, const std::vector<StepPart>& parts,
-            LogitsFor wanted, const LogitsSink& sink);
+            LogitsFor wanted, const RowsSink& sink);
   const float* run_blocks(ForwardContext& context, std::span<const ModelInput> inputs,
                           const std::vector<StepPart>& parts, const std::int32_t* ids);
   void emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
                    const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
-                   const LogitsSink& sink);
-  bool decode_by_graph(std::span<const ModelInput> inputs, const LogitsSink& sink);
+                   const RowsSink& sink);
+  bool decode_by_graph(std::span<const ModelInput> inputs, const RowsSink& sink);
   DecodeGraph capture(std::span<const ModelInput> inputs, std::vector<std::uint64_t> states);
-  const float* to_host(const float* values, std::int64_t n);
+  void choose(std::span<const LogitRows> rows, float* logits, std::span<const TokenChoice> choices,
+              std::int64_t allowed, std::vector<std::int32_t>& tokens);
+  const void* to_host(const void* values, std::size_t bytes);
 
   std::shared_ptr<const Architecture> architecture_;
   std::unique_ptr<InputLayer> input_;
@@ -112,6 +130,7 @@ class Model {
   std::unique_ptr<OutputLayer> output_;
   kernels::DenseType compute_ = kernels::DenseType::kF32;
   Workspace workspace_;
+  Workspace choosing_;  // of its own, because captured steps leave their logits in the other
   std::vector<DecodeGraph> graphs_;    // the latest last; without a graph: seen once
   std::shared_ptr<void> host_buffer_;  // pinned
   std::size_t host_bytes_ = 0;

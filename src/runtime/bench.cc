@@ -46,7 +46,7 @@ BenchResult run_bench(Model& model, const BenchOptions& options) {
   std::vector<SequenceState> states;
   for (std::int64_t i = 0; i < batch; ++i) states.push_back(model.new_state());
   std::vector<ModelInput> inputs(static_cast<std::size_t>(batch));
-  const auto ignore = [](std::size_t, std::int64_t, std::int64_t, const float*) {};
+  const std::vector<TokenChoice> likeliest(inputs.size());
 
   BenchResult result;
   std::vector<double> prefill, decode;
@@ -59,7 +59,7 @@ BenchResult run_bench(Model& model, const BenchOptions& options) {
                    &states[i]};
     }
     auto start = Clock::now();
-    model.run(inputs, LogitsFor::kLastToken, ignore);
+    model.next_tokens(inputs, likeliest, model.vocab_size());
     const double prefill_seconds = seconds_since(start);
     const std::int64_t steps = run < 0 ? 1 : options.generated_tokens;
     start = Clock::now();
@@ -68,7 +68,7 @@ BenchResult run_bench(Model& model, const BenchOptions& options) {
         const auto at = (i + static_cast<std::size_t>(step)) % tokens.size();
         inputs[i].tokens = std::span(tokens).subspan(at, 1);
       }
-      model.run(inputs, LogitsFor::kLastToken, ignore);
+      model.next_tokens(inputs, likeliest, model.vocab_size());
     }
     const double decode_seconds = seconds_since(start);
     progress.advance(1);

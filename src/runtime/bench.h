@@ -27,7 +27,8 @@ struct BenchResult {
   std::int64_t decode_bytes = 0;
 };
 
-// Runs random tokens through the model (fixed seed).
+// Runs random tokens through the model (fixed seed). After the prompt and after each step the
+// likeliest token of each sequence is chosen, as in greedy generation.
 BenchResult run_bench(Model& model, const BenchOptions& options);
 
 }  // namespace aquatint

@@ -118,13 +118,18 @@ GenerateResult generate(Model& model, const Tokenizer& tokenizer, std::string_vi
     on_text(text);
   };
 
+  const auto next = [&](std::span<const std::int32_t> tokens) {
+    const ModelInput input{tokens, &state};
+    const TokenChoice choice = sampler.next(history);
+    return model.next_tokens({&input, 1}, {&choice, 1}, tokenizer.vocab_size()).front();
+  };
+
   auto start = Clock::now();
-  std::span<const float> logits = model.run(history, state);
+  std::int32_t token = next(history);
   result.prompt_seconds = seconds_since(start);
   start = Clock::now();
   const std::int64_t positions = model.architecture().max_positions();
   while (static_cast<std::int64_t>(result.tokens.size()) < options.max_tokens) {
-    const std::int32_t token = sampler.sample(logits, history, tokenizer.vocab_size());
     if (!options.ignore_eos && tokenizer.eos_id() && token == *tokenizer.eos_id()) {
       result.stop_reason = StopReason::kEndOfText;
       break;
@@ -141,7 +146,7 @@ GenerateResult generate(Model& model, const Tokenizer& tokenizer, std::string_vi
       result.stop_reason = StopReason::kPositions;
       break;
     }
-    logits = model.run(std::span<const std::int32_t>(&token, 1), state);
+    token = next({&token, 1});
   }
   result.decode_seconds = seconds_since(start);
   if (!filter.stopped()) {

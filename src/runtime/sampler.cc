@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/sample/sample.h"
 
 namespace aquatint {
 
@@ -21,80 +22,38 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
   require(options.repeat_last_n >= 0, "repeat-last-n", options.repeat_last_n, "0 or more");
 }
 
-void Sampler::penalize(std::span<const std::int32_t> history) {
-  if (options_.repetition_penalty == 1.0f) return;
-  const auto window =
-      options_.repeat_last_n == 0
-          ? history.size()
-          : std::min(history.size(), static_cast<std::size_t>(options_.repeat_last_n));
-  std::vector<std::int32_t> seen(history.end() - static_cast<std::ptrdiff_t>(window),
-                                 history.end());
-  std::sort(seen.begin(), seen.end());
-  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-  for (const std::int32_t token : seen) {
-    if (token < 0 || static_cast<std::size_t>(token) >= candidates_.size()) continue;
-    float& logit = candidates_[static_cast<std::size_t>(token)].logit;
-    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+TokenChoice Sampler::next(std::span<const std::int32_t> history) {
+  TokenChoice choice;
+  choice.how.temperature = options_.temperature;
+  choice.how.top_k = options_.top_k;
+  choice.how.top_p = options_.top_p;
+  choice.how.min_p = options_.min_p;
+  choice.how.repetition_penalty = options_.repetition_penalty;
+  if (options_.repetition_penalty != 1.0f) {
+    const auto window =
+        options_.repeat_last_n == 0
+            ? history.size()
+            : std::min(history.size(), static_cast<std::size_t>(options_.repeat_last_n));
+    const auto recent = history.last(window);
+    choice.seen.assign(recent.begin(), recent.end());
+    std::sort(choice.seen.begin(), choice.seen.end());
+    choice.seen.erase(std::unique(choice.seen.begin(), choice.seen.end()), choice.seen.end());
   }
-}
-
-// Sorts by likelihood, computes probabilities and cuts the tail.
-void Sampler::keep_likeliest() {
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  };
-  const auto top_k = static_cast<std::size_t>(options_.top_k);
-  if (top_k > 0 && top_k < candidates_.size()) {
-    std::partial_sort(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(),
-                      likelier);
-    candidates_.resize(top_k);
-  } else {
-    std::sort(candidates_.begin(), candidates_.end(), likelier);
-  }
-  double total = 0;
-  const double best = candidates_.front().logit;
-  for (Candidate& c : candidates_) {
-    // Equal logits apart, infinite ones would give NaN.
-    c.probability = c.logit == best ? 1.0 : std::exp((c.logit - best) / options_.temperature);
-    total += c.probability;
-  }
-  double sum = 0;
-  std::size_t keep = 0;
-  while (keep < candidates_.size()) {
-    const double share = candidates_[keep].probability;  // of the likeliest, whose value is 1
-    if (keep > 0 && (sum >= options_.top_p * total || share < options_.min_p)) break;
-    sum += share;
-    ++keep;
-  }
-  candidates_.resize(keep);
+  if (options_.temperature != 0.0f) choice.how.random = random_();
+  return choice;
 }
 
 std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std::int32_t> history,
                              std::int64_t allowed) {
-  const auto n =
-      std::min(logits.size(), static_cast<std::size_t>(std::max<std::int64_t>(1, allowed)));
-  candidates_.resize(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    if (std::isnan(logits[i])) raise(ErrorKind::kNumeric, "the model's logits hold NaN");
-    candidates_[i] = {static_cast<std::int32_t>(i), logits[i], 0.0};
-  }
-  penalize(history);
-  if (options_.temperature == 0.0f) {
-    const auto best =
-        std::max_element(candidates_.begin(), candidates_.end(),
-                         [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
-    return best->token;
-  }
-  keep_likeliest();
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.probability;
-  // 53 random bits, so that the draw does not depend on the standard library's distributions.
-  double left = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
-  for (const Candidate& c : candidates_) {
-    left -= c.probability;
-    if (left < 0) return c.token;
-  }
-  return candidates_.back().token;
+  TokenChoice choice = next(history);
+  choice.how.seen = static_cast<std::int64_t>(choice.seen.size());
+  std::vector<float> changed(logits.begin(), logits.end());
+  const auto n = static_cast<std::int64_t>(changed.size());
+  std::int32_t token = kernels::kNoToken;
+  kernels::sample(Stream::cpu(), changed.data(), 1, n, std::clamp<std::int64_t>(allowed, 1, n),
+                  &choice.how, choice.seen.data(), &token);
+  if (token == kernels::kNoToken) raise(ErrorKind::kNumeric, "the model's logits hold NaN");
+  return token;
 }
 
 }  // namespace aquatint

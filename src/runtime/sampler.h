@@ -1,12 +1,13 @@
-// Chooses the next token from logits. Filters apply in the order of the Hugging Face generation
-// loop: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0 takes the likeliest
-// token.
+// What a user may say about how tokens are chosen, the seed's sequence of draws, and how far back
+// the repetition penalty looks. The choice itself is kernels/sample: Model::next_tokens makes it
+// where the model runs, and temperature 0 takes the likeliest token.
 #pragma once
 
 #include <cstdint>
 #include <random>
 #include <span>
-#include <vector>
+
+#include "models/model.h"
 
 namespace aquatint {
 
@@ -25,22 +26,17 @@ class Sampler {
  public:
   // Error kInvalidArgument for a value outside its range.
   explicit Sampler(const SamplerOptions& options);
-  // `history`: tokens so far, prompt included. Ids from `allowed` on (vocabulary padding) are never
+  // How the token after `history` (tokens so far, prompt included) is chosen. Takes one draw from
+  // the seed's sequence, none at temperature 0.
+  TokenChoice next(std::span<const std::int32_t> history);
+  // The token itself, of logits on the CPU. Ids from `allowed` on (vocabulary padding) are never
   // chosen. Error kNumeric when a logit is NaN.
   std::int32_t sample(std::span<const float> logits, std::span<const std::int32_t> history,
                       std::int64_t allowed);
 
  private:
-  struct Candidate {
-    std::int32_t token;
-    float logit;
-    double probability;
-  };
-  void penalize(std::span<const std::int32_t> history);
-  void keep_likeliest();
   SamplerOptions options_;
   std::mt19937_64 random_;
-  std::vector<Candidate> candidates_;
 };
 
 }  // namespace aquatint
