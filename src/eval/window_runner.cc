@@ -43,8 +43,7 @@ std::int64_t WindowRunner::start(std::size_t first, std::size_t count) {
       leads.push_back({std::span<const TokenId>(slot.input).first(lead), &slot.state});
     }
   }
-  const auto ignore = [](std::size_t, std::int64_t, std::int64_t, const float*) {};
-  if (!leads.empty()) model_.run(leads, LogitsFor::kLastToken, ignore);
+  if (!leads.empty()) model_.run(leads, LogitsFor::kNone, {});
   std::int64_t tokens = 0;
   for (const ModelInput& lead : leads) tokens += static_cast<std::int64_t>(lead.tokens.size());
   return tokens;

@@ -145,6 +145,10 @@ void Model::check(std::span<const ModelInput> inputs) const {
 }
 
 void Model::run(std::span<const ModelInput> inputs, LogitsFor wanted, const LogitsSink& sink) {
+  if (wanted == LogitsFor::kNone) {
+    run_steps(inputs, wanted, [](std::span<const LogitRows>, float*) {});
+    return;
+  }
   run_steps(inputs, wanted, [&](std::span<const LogitRows> rows, const float* logits) {
     std::int64_t n = 0;
     for (const LogitRows& run : rows) n += run.tokens;
@@ -236,7 +240,7 @@ void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>
   context.stream().copy(ids, host_ids.data(), host_ids.size() * sizeof(std::int32_t));
   const float* normed = run_blocks(context, inputs, parts, ids);
   for (const StepPart& part : parts) inputs[part.sequence].state->length_ += part.tokens;
-  emit_logits(context, inputs, parts, normed, wanted, sink);
+  if (wanted != LogitsFor::kNone) emit_logits(context, inputs, parts, normed, wanted, sink);
 }
 
 // Token ids to hidden values after the last normalization, [rows, hidden size], in the workspace.

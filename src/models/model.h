@@ -42,6 +42,7 @@ struct ModelInput {
 };
 
 enum class LogitsFor {
+  kNone,       // the states are all that is wanted
   kLastToken,  // of each sequence
   kEveryToken,
 };

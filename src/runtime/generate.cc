@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+
+#include "base/error.h"
 
 namespace aquatint {
 namespace {
@@ -12,148 +15,151 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Passes text on, but holds back what may be the beginning of a stop string.
-class StopFilter {
- public:
-  explicit StopFilter(const std::vector<std::string>& stops) : stops_(stops) {}
+// Whether a sequence of this length cannot take another token.
+bool is_full(const Model& model, std::int64_t length) {
+  const std::int64_t positions = model.architecture().max_positions();
+  return positions > 0 && length >= positions;
+}
 
-  // Returns the text that may be shown; sets stopped() when a stop string is complete.
-  std::string push(std::string_view text) {
-    held_ += text;
-    std::size_t first = std::string::npos;
-    for (const std::string& stop : stops_) {
-      if (!stop.empty()) first = std::min(first, held_.find(stop));
-    }
-    if (first != std::string::npos) {
-      stopped_ = true;
-      held_.resize(first);
-      return std::exchange(held_, {});
-    }
-    const std::size_t keep = longest_held_suffix();
-    std::string shown = held_.substr(0, held_.size() - keep);
-    held_.erase(0, held_.size() - keep);
-    return shown;
-  }
-  std::string finish() { return std::exchange(held_, {}); }
-  bool stopped() const { return stopped_; }
+GenerateResult result_of(const Answer& answer, std::vector<std::int32_t> prompt) {
+  GenerateResult result;
+  result.prompt_tokens = std::move(prompt);
+  result.tokens = answer.tokens();
+  result.text = answer.text();
+  result.stop_reason = answer.reason();
+  return result;
+}
 
- private:
-  // Length of the longest end of held_ that begins a stop string.
-  std::size_t longest_held_suffix() const {
-    std::size_t longest = 0;
-    for (const std::string& stop : stops_) {
-      for (std::size_t n = std::min(held_.size(), stop.size()); n > longest; --n) {
-        if (held_.compare(held_.size() - n, n, stop, 0, n) == 0) {
-          longest = n;
-          break;
-        }
-      }
-    }
-    return longest;
+// One of the sequences that are generated together.
+struct Slot {
+  Slot(const Model& model, const Tokenizer& tokenizer, const GenerateOptions& options,
+       std::size_t prompt_index, const std::vector<std::int32_t>& tokens)
+      : prompt(prompt_index),
+        state(model.new_state()),
+        sampler(with_seed(options.sampler, prompt_index)),
+        answer(tokenizer, options.stop, tokens),
+        history(tokens),
+        pending(tokens) {}
+
+  static SamplerOptions with_seed(SamplerOptions options, std::size_t index) {
+    options.seed += index;
+    return options;
   }
 
-  const std::vector<std::string>& stops_;
-  std::string held_;
-  bool stopped_ = false;
+  std::size_t prompt;
+  SequenceState state;
+  Sampler sampler;
+  Answer answer;
+  std::vector<std::int32_t> history, pending;  // all tokens; those not run yet
+  double prompt_seconds = 0, decode_seconds = 0;
 };
 
-// Decodes what follows a prompt. The prompt is decoded first, so that the blank between it and the
-// first new word is not dropped like one at the beginning of a text; what it decodes to is not
-// given out again.
-class ContinuationDecoder {
- public:
-  ContinuationDecoder(const Tokenizer& tokenizer, std::span<const std::int32_t> prompt)
-      : decoder_(tokenizer, kSkipSpecial), held_(tokenizer.decode(prompt, kSkipSpecial).size()) {
-    for (const std::int32_t token : prompt) push(token);
+// Runs what is pending in each of the slots and gives each its next token.
+void advance(Model& model, const Tokenizer& tokenizer,
+             std::span<const std::unique_ptr<Slot>> slots) {
+  std::vector<ModelInput> inputs;
+  std::vector<TokenChoice> choices;
+  for (const auto& slot : slots) {
+    inputs.push_back({slot->pending, &slot->state});
+    choices.push_back(slot->sampler.next(slot->history));
   }
-  std::string push(std::int32_t token) { return without_prompt(decoder_.push(token)); }
-  std::string finish() { return without_prompt(decoder_.finish()); }
-
- private:
-  static constexpr bool kSkipSpecial = true;
-  std::string without_prompt(std::string text) {
-    const std::size_t n = std::min(held_, text.size());
-    held_ -= n;
-    return text.erase(0, n);
+  const auto start = Clock::now();
+  const auto tokens = model.next_tokens(inputs, choices, tokenizer.vocab_size());
+  const double seconds = seconds_since(start);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    Slot& slot = *slots[i];
+    const bool prompt = slot.pending.size() == slot.history.size();
+    (prompt ? slot.prompt_seconds : slot.decode_seconds) += seconds;
+    slot.answer.push(tokens[i]);
+    slot.pending = {tokens[i]};
+    slot.history.push_back(tokens[i]);
+    if (!slot.answer.done() && is_full(model, slot.state.length())) slot.answer.end_at_positions();
   }
-  StreamDecoder decoder_;
-  std::size_t held_;  // bytes of the prompt that the decoder has not given out yet
-};
+}
 
 }  // namespace
 
-const char* stop_reason_name(StopReason reason) {
-  switch (reason) {
-    case StopReason::kMaxTokens:
-      return "length";
-    case StopReason::kEndOfText:
-      return "end of text";
-    case StopReason::kStopString:
-      return "stop string";
-    case StopReason::kPositions:
-      return "model positions";
-  }
-  return "";
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::string_view prompt,
+                                        bool add_special_tokens) {
+  std::vector<std::int32_t> tokens = tokenizer.encode(prompt, add_special_tokens);
+  if (tokens.empty() && tokenizer.bos_id()) tokens.push_back(*tokenizer.bos_id());
+  if (tokens.empty()) raise(ErrorKind::kInvalidArgument, "the prompt is empty");
+  return tokens;
 }
 
-GenerateResult generate(Model& model, const Tokenizer& tokenizer, std::string_view prompt,
-                        const GenerateOptions& options,
-                        const std::function<void(std::string_view)>& on_text) {
-  GenerateResult result;
-  Sampler sampler(options.sampler);
-  result.prompt_tokens = tokenizer.encode(prompt, options.add_special_tokens);
-  if (result.prompt_tokens.empty() && tokenizer.bos_id()) {
-    result.prompt_tokens.push_back(*tokenizer.bos_id());
+std::vector<std::int32_t> end_tokens(const Checkpoint& checkpoint) {
+  const std::filesystem::path path = checkpoint.folder() / "generation_config.json";
+  std::vector<std::int64_t> ids;
+  if (std::filesystem::exists(path)) ids = Config::read(path).get_ints("eos_token_id");
+  if (ids.empty()) ids = checkpoint.config().get_ints("eos_token_id");
+  std::vector<std::int32_t> tokens;
+  for (const std::int64_t id : ids) {
+    // Others are never generated.
+    if (id >= 0 && id < checkpoint.architecture().vocab_size()) {
+      tokens.push_back(static_cast<std::int32_t>(id));
+    }
   }
-  if (result.prompt_tokens.empty()) {
-    raise(ErrorKind::kInvalidArgument, "the prompt is empty");
-  }
-  std::vector<std::int32_t> history = result.prompt_tokens;
-  SequenceState state = model.new_state();
-  ContinuationDecoder decoder(tokenizer, result.prompt_tokens);
-  StopFilter filter(options.stop);
-  const auto show = [&](const std::string& text) {
-    if (text.empty()) return;
-    result.text += text;
-    on_text(text);
-  };
+  return tokens;
+}
 
+GenerateResult generate(Session& session, const Tokenizer& tokenizer,
+                        std::vector<std::int32_t> prompt, const GenerateOptions& options,
+                        const std::function<void(std::string_view)>& on_text) {
+  Sampler sampler(options.sampler);
+  Answer answer(tokenizer, options.stop, prompt);
+  std::vector<std::int32_t> history = prompt;
   const auto next = [&](std::span<const std::int32_t> tokens) {
-    const ModelInput input{tokens, &state};
-    const TokenChoice choice = sampler.next(history);
-    return model.next_tokens({&input, 1}, {&choice, 1}, tokenizer.vocab_size()).front();
+    return session.next(tokens, sampler.next(history), tokenizer.vocab_size());
+  };
+  const auto show = [&](const std::string& text) {
+    if (!text.empty()) on_text(text);
   };
 
   auto start = Clock::now();
-  std::int32_t token = next(history);
-  result.prompt_seconds = seconds_since(start);
+  const std::size_t remembered = session.begin(prompt);
+  std::int32_t token = next(std::span(prompt).subspan(session.tokens().size()));
+  const double prompt_seconds = seconds_since(start);
   start = Clock::now();
-  const std::int64_t positions = model.architecture().max_positions();
-  while (static_cast<std::int64_t>(result.tokens.size()) < options.max_tokens) {
-    if (!options.ignore_eos && tokenizer.eos_id() && token == *tokenizer.eos_id()) {
-      result.stop_reason = StopReason::kEndOfText;
+  while (!answer.done()) {
+    show(answer.push(token));
+    if (answer.done()) break;
+    if (is_full(session.model(), session.length())) {
+      show(answer.end_at_positions());
       break;
     }
-    result.tokens.push_back(token);
     history.push_back(token);
-    show(filter.push(decoder.push(token)));
-    if (filter.stopped()) {
-      result.stop_reason = StopReason::kStopString;
-      break;
-    }
-    if (static_cast<std::int64_t>(result.tokens.size()) == options.max_tokens) break;
-    if (positions > 0 && state.length() >= positions) {
-      result.stop_reason = StopReason::kPositions;
-      break;
-    }
     token = next({&token, 1});
   }
+  GenerateResult result = result_of(answer, std::move(prompt));
+  result.remembered_tokens = remembered;
+  result.prompt_seconds = prompt_seconds;
   result.decode_seconds = seconds_since(start);
-  if (!filter.stopped()) {
-    show(filter.push(decoder.finish()));
-    if (!filter.stopped()) show(filter.finish());
-  }
   return result;
+}
+
+void generate_many(
+    Model& model, const Tokenizer& tokenizer, std::span<const std::vector<std::int32_t>> prompts,
+    std::int64_t batch, const GenerateOptions& options,
+    const std::function<void(std::size_t prompt, GenerateResult result)>& on_result) {
+  AQUATINT_ASSERT(batch >= 1);
+  std::vector<std::unique_ptr<Slot>> slots;
+  std::size_t begun = 0;
+  while (true) {
+    while (static_cast<std::int64_t>(slots.size()) < batch && begun < prompts.size()) {
+      slots.push_back(std::make_unique<Slot>(model, tokenizer, options, begun, prompts[begun]));
+      ++begun;
+    }
+    if (slots.empty()) return;
+    if (options.stop.max_tokens > 0) advance(model, tokenizer, slots);
+    std::erase_if(slots, [&](const std::unique_ptr<Slot>& slot) {
+      if (!slot->answer.done()) return false;
+      GenerateResult result = result_of(slot->answer, prompts[slot->prompt]);
+      result.prompt_seconds = slot->prompt_seconds;
+      result.decode_seconds = slot->decode_seconds;
+      on_result(slot->prompt, std::move(result));
+      return true;
+    });
+  }
 }
 
 }  // namespace aquatint

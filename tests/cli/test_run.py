@@ -1,5 +1,6 @@
 """Generating text: the same seed gives the same text, which streams in whole characters."""
 
+import json
 import os
 import subprocess
 import unittest
@@ -60,6 +61,64 @@ class RunTest(QuantizedTest):
         )
         self.assertEqual(text["text"], full[: full.index(stop)])
         self.assertEqual(text["stop_reason"], "stop string")
+
+    def test_prompt_cache_saves_the_prompt(self):
+        cache = self.folder / "prompt.cache"
+        arguments = ["-n", 10, "--temperature", 0]
+        for text in (PROMPT, PROMPT, PROMPT + " went out"):
+            plain = self.succeed_json("run", MODEL, "-p", text, *arguments)
+            cached = self.succeed_json(
+                "run", MODEL, "-p", text, *arguments, "--prompt-cache", cache
+            )
+            self.assertEqual(cached["tokens"], plain["tokens"])
+        self.assertGreater(cached["remembered_tokens"], 5)
+        self.fail_with(
+            4, "of another model", "run", self.quantized("w4a16"), "-p", PROMPT, "--prompt-cache",
+            cache
+        )  # fmt: skip
+        cache.write_bytes(cache.read_bytes()[:-7])
+        self.fail_with(4, str(cache), "run", MODEL, "-p", PROMPT, "--prompt-cache", cache)
+
+    def test_conversation(self):
+        arguments = ["run", MODEL, "-n", 8, "--temperature", 0, "--ignore-eos"]
+        chat = [*arguments, "--chat-template", "zephyr", "--system", "Be brief."]
+        both = json.loads(self.succeed(*chat, "--json", "-", input=b"Who are you?\n\nWhy?\n"))
+        self.assertEqual([answer["prompt"] for answer in both], ["Who are you?", "Why?"])
+        text = "<|system|>\nBe brief.</s>\n<|user|>\nWho are you?</s>\n<|assistant|>\n"
+        reference = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+        first = reference.encode(text, add_special_tokens=False).ids
+        self.assertEqual(both[0]["prompt_tokens"], first)
+        self.assertEqual(both[0]["text"] + "\n", self.succeed(*chat, "-p", "Who are you?"))
+        # The second message is asked with the first and its answer before it.
+        text += both[0]["text"] + "</s>\n<|user|>\nWhy?</s>\n<|assistant|>\n"
+        second = reference.encode(text, add_special_tokens=False).ids
+        self.assertEqual(both[1]["prompt_tokens"], second)
+        self.assertGreaterEqual(both[1]["remembered_tokens"], len(first) - 1)
+        self.fail_with(5, "has no chat template", *arguments, "--chat", "-p", "Hello")
+        self.fail_with(2, "--system needs --chat", *arguments, "--system", "x", "-p", "Hello")
+
+    def test_many_prompts(self):
+        prompts = ["It was", PROMPT, "Call me", "The sea", "A"]
+        lines = self.folder / "prompts.txt"
+        lines.write_text("\n".join(prompts) + "\n")
+        records = self.folder / "prompts.jsonl"
+        records.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+        arguments = ["run", MODEL, "-n", 12, "--seed", 5]
+        outputs = [
+            self.succeed(*arguments, "--prompts", file, "--batch", batch)
+            for file, batch in ((lines, 1), (lines, 2), (records, 16))
+        ]
+        for output in outputs:
+            answers = [json.loads(line) for line in output.splitlines()]
+            self.assertEqual([answer["prompt"] for answer in answers], prompts)
+            for i, answer in enumerate(answers):
+                alone = self.succeed_json(
+                    "run", MODEL, "-n", 12, "--seed", 5 + i, "-p", prompts[i]
+                )
+                self.assertEqual(answer["tokens"], alone["tokens"])
+        self.fail_with(2, "exclude each other", *arguments, "--prompts", lines, "-p", "x")
+        lines.write_text("\n")
+        self.fail_with(4, "has no prompts", *arguments, "--prompts", lines)
 
     def test_streaming_never_splits_a_character(self):
         """Random tokens of a byte-fallback vocabulary; every write must be whole characters."""
