@@ -157,7 +157,8 @@ __device__ Weight histogram(const Row& row, const Range& range, Weight least, Sh
   return of_min_p;
 }
 
-// What is looked for: the token with which a count of tokens, or else their weight, passes `target`.
+// What is looked for: the token with which a count of tokens, or else their weight, passes
+// `target`.
 struct Goal {
   Weight target;
   bool count;
