@@ -232,5 +232,11 @@ TEST(Model, RefusesTokensOutsideTheVocabulary) {
   EXPECT_EQ(state.length(), 0);
 }
 
+TEST(ModelTokens, AreChosenOfTheLogits) {
+  const TempFolder temp;
+  Model model = Model::load(Checkpoint::open(make_checkpoint(temp, "model")), {});
+  testing::expect_tokens_of_logits(model);
+}
+
 }  // namespace
 }  // namespace aquatint

@@ -24,6 +24,10 @@ std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens
 // The same from a new state.
 std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens);
 
+// Tokens that the model chooses, of a batch of prompts and of steps after them, with filters of all
+// kinds, are those that the reference chooses of its logits.
+void expect_tokens_of_logits(Model& model);
+
 // Infinite when the sizes differ or a value is NaN.
 float max_difference(std::span<const float> a, std::span<const float> b);
 std::span<const float> values_of(const Tensor& tensor);

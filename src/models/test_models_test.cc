@@ -9,6 +9,7 @@
 
 #include "base/threads.h"
 #include "formats/compressed_tensors.h"
+#include "kernels/sample/sample.h"
 #include "models/synth.h"
 
 namespace aquatint::testing {
@@ -56,6 +57,60 @@ std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens
 std::vector<float> all_logits(Model& model, std::span<const std::int32_t> tokens) {
   SequenceState state = model.new_state();
   return all_logits(model, tokens, state);
+}
+
+namespace {
+
+std::vector<TokenChoice> some_choices(std::size_t n, std::mt19937& random) {
+  std::vector<TokenChoice> choices(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    choices[i].how.temperature = i % 3 == 0 ? 0.0f : 1.5f;
+    choices[i].how.top_k = i % 2 == 0 ? 20 : 0;
+    choices[i].how.top_p = 0.9f;
+    choices[i].how.repetition_penalty = i % 4 == 0 ? 1.0f : 1.5f;
+    choices[i].how.random = static_cast<std::uint64_t>(random()) << 32 | random();
+    for (std::size_t t = 0; t < 3 * i; ++t) choices[i].seen.push_back(static_cast<int>(7 * t));
+  }
+  return choices;
+}
+
+}  // namespace
+
+void expect_tokens_of_logits(Model& model) {
+  constexpr std::size_t kLengths[] = {1, 40, 3, 130, 2};
+  const std::int64_t vocab = model.vocab_size(), allowed = vocab - 3;
+  std::mt19937 random(1);
+  std::vector<Tokens> texts;
+  std::vector<SequenceState> states, copies;
+  for (const std::size_t n : kLengths) {
+    texts.push_back(
+        random_tokens(static_cast<std::int64_t>(n), vocab, static_cast<std::uint32_t>(n)));
+    states.push_back(model.new_state());
+    copies.push_back(model.new_state());
+  }
+  for (int step = 0; step < 5; ++step) {
+    const auto choices = some_choices(texts.size(), random);
+    std::vector<ModelInput> inputs, same;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      inputs.push_back({texts[i], &states[i]});
+      same.push_back({texts[i], &copies[i]});
+    }
+    Tokens expected(texts.size());
+    model.run(inputs, LogitsFor::kLastToken,
+              [&](std::size_t i, std::int64_t, std::int64_t n, const float* logits) {
+                EXPECT_EQ(n, 1);
+                std::vector<float> row(logits, logits + vocab);
+                kernels::SampleRow how = choices[i].how;
+                how.seen = static_cast<std::int64_t>(choices[i].seen.size());
+                kernels::sample(Stream::cpu(), row.data(), 1, vocab, allowed, &how,
+                                choices[i].seen.data(), &expected[i]);
+              });
+    EXPECT_EQ(model.next_tokens(same, choices, allowed), expected) << "step " << step;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(copies[i].length(), states[i].length());
+      texts[i] = {expected[i]};
+    }
+  }
 }
 
 float max_difference(std::span<const float> a, std::span<const float> b) {

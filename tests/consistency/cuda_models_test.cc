@@ -190,6 +190,14 @@ TEST_F(CudaModels, GreedyTokensAreTheCpus) {
   }
 }
 
+// Steps from the third on are captured ones.
+TEST_F(CudaModels, TokensAreChosenOfTheLogits) {
+  for (const auto compute : {kernels::DenseType::kF32, kernels::DenseType::kBF16}) {
+    Model model = load(demo_, DeviceKind::kCuda, compute);
+    testing::expect_tokens_of_logits(model);
+  }
+}
+
 TEST_F(CudaModels, AnyCutOfATextGivesTheSameLogits) {
   Model model = load(demo_, DeviceKind::kCuda);
   const Tokens tokens = testing::random_tokens(150, model.vocab_size(), 9);
