@@ -25,7 +25,7 @@ done
 # and of schemes of weights that take the way of another, are left out.
 large=(
   'MatmulCuda.Float32*' 'MatmulCuda.Adds*' 'MatmulCuda.Int8*'  # the library's kernels
-  '*LargeMatrices' '*LargeBatches' '*LargeVocabularies' '*EveryLength' '*LongSequencesMatch'
+  '*LargeMatrices' '*LargeVocabularies' '*EveryLength' '*LongSequencesMatch'
   '*LongContexts*' '*AnySplit*' '*TheSameBytes' '*RunsAgain*' '*AnyNumberOfRows/*' '*ManyOutputsAndRows/*'
   '*/W4_group_64_*' '*/W4_group_96_*' '*/W4_group_256_*' '*/W4_group_384_*' '*/W8_group_128_*' '*/W3_*')
 
