@@ -4,9 +4,9 @@
 #
 #   tools/cuda_test.sh BUILD_FOLDER [--sanitize]
 #
-# --sanitize then runs the kernels' tests of small sizes under compute-sanitizer (from the CUDA toolkit,
-# from PyPI's nvidia-cuda-sanitizer-api, or COMPUTE_SANITIZER), with each of its tools, for at most
-# SANITIZE_SECONDS (180) together. A tool that finds something, or is not done by then, is a failure.
+# --sanitize then runs the kernels' tests of small sizes under compute-sanitizer (or the program
+# that COMPUTE_SANITIZER names), with each of its tools, for at most SANITIZE_SECONDS (180) together.
+# A tool that finds something, or is not done by then, is a failure.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export AQUATINT_SOURCE_DIR=$PWD
@@ -21,15 +21,16 @@ for program in src/device_test src/kernels_test src/quantize_test tests/cuda_mod
   echo "==> $program"
   "$build/$program" --gtest_filter="$gpu_tests" --gtest_brief=1 || status=1
 done
-# Under the tools kernels are tens of times slower. Every kernel is tested, but the tests of large sizes,
-# and of schemes of weights that take the way of another, are left out.
+# Under the tools kernels are tens of times slower. Every kernel is tested, but the tests of large
+# sizes, and of schemes of weights that take the way of another, are left out.
 large=(
   'MatmulCuda.Float32*' 'MatmulCuda.Adds*' 'MatmulCuda.Int8*'  # the library's kernels
-  '*LargeMatrices' '*LargeVocabularies' '*EveryLength' '*LongSequencesMatch'
-  '*LongContexts*' '*AnySplit*' '*TheSameBytes' '*RunsAgain*' '*AnyNumberOfRows/*' '*ManyOutputsAndRows/*'
-  '*/W4_group_64_*' '*/W4_group_96_*' '*/W4_group_256_*' '*/W4_group_384_*' '*/W8_group_128_*' '*/W3_*')
+  '*LargeMatrices' '*LargeVocabularies' '*EveryLength' '*LongSequencesMatch' '*LongContexts*'
+  '*AnySplit*' '*TheSameBytes' '*RunsAgain*' '*AnyNumberOfRows/*' '*ManyOutputsAndRows/*'
+  '*/W4_group_64_*' '*/W4_group_96_*' '*/W4_group_256_*' '*/W4_group_384_*'
+  '*/W8_group_128_*' '*/W3_*')
 
-# sanitize TOOL SECONDS: only our kernels are looked at, because those of the library take minutes.
+# sanitize TOOL SECONDS: only our kernels are looked at; those of the library take minutes.
 sanitize() {
   local begin=$SECONDS result=0
   echo "==> kernels_test under compute-sanitizer, $1"
