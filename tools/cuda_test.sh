@@ -5,7 +5,7 @@
 #   tools/cuda_test.sh BUILD_FOLDER [--sanitize]
 #
 # --sanitize then runs the kernels' tests of small sizes under compute-sanitizer (or the program
-# that COMPUTE_SANITIZER names), with each of its tools, for at most SANITIZE_SECONDS (180) together.
+# that COMPUTE_SANITIZER names), with each of its tools, for SANITIZE_SECONDS (180) in all at most.
 # A tool that finds something, or is not done by then, is a failure.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
