@@ -30,32 +30,38 @@ large=(
   '*/W4_group_64_*' '*/W4_group_96_*' '*/W4_group_256_*' '*/W4_group_384_*'
   '*/W8_group_128_*' '*/W3_*')
 
-# sanitize TOOL SECONDS: only our kernels are looked at; those of the library take minutes.
-sanitize() {
-  local begin=$SECONDS result=0
-  echo "==> kernels_test under compute-sanitizer, $1"
-  timeout --kill-after=5 "$2" "${COMPUTE_SANITIZER:-compute-sanitizer}" --tool "$1" \
-    --kernel-name kernel_substring=aquatint --error-exitcode 9 --print-limit 20 \
-    "$build/src/kernels_test" --gtest_brief=1 \
-    --gtest_filter="*Cuda*-$(IFS=:; echo "${large[*]}")" || result=$?
-  case $result in
-    0) echo "$1: nothing found, $((SECONDS - begin)) s" ;;
-    124 | 137) echo "$1: not done after $2 s" ;;
-    *) echo "$1: failed with $result, $((SECONDS - begin)) s" ;;
-  esac
-  return "$result"
+# The suites of kernels_test that have tests for GPUs, without what stands before a slash: "QuantMatmulCuda".
+suites() {
+  "$build/src/kernels_test" --gtest_list_tests --gtest_filter='*Cuda*' |
+    sed -n 's/^\([^ ].*\)\.$/\1/; T; s/.*\///; p' | sort -u
 }
 
+# sanitize_suite TOOL SECONDS SUITE: only our kernels are looked at; those of the library take minutes.
+sanitize_suite() {
+  local begin=$SECONDS result=0 log
+  log=$(mktemp)
+  timeout --kill-after=5 "$2" "${COMPUTE_SANITIZER:-compute-sanitizer}" --tool "$1" \
+    --kernel-name kernel_substring=aquatint --error-exitcode 9 --print-limit 20 \
+    "$build/src/kernels_test" --gtest_brief=1 --gtest_filter="$3.*:*/$3.*-$large_tests" \
+    > "$log" 2>&1 || result=$?
+  case $result in
+    0) echo "$1 $3: nothing found, $((SECONDS - begin)) s" ;;
+    124 | 137) echo "$1 $3: not done after $2 s" ;;
+    *) cat "$log"; echo "$1 $3: failed with $result, $((SECONDS - begin)) s" ;;
+  esac
+  rm -f "$log"
+  return "$result"
+}
+export -f sanitize_suite
+large_tests=$(IFS=:; echo "${large[*]}")
+export build large_tests
+
+# Suites go side by side: nearly all of their time is the host's.
 if [[ ${2:-} == --sanitize ]]; then
-  deadline=$((SECONDS + ${SANITIZE_SECONDS:-180}))
-  for tool in memcheck synccheck racecheck initcheck; do
-    left=$((deadline - SECONDS))
-    if [[ $left -le 0 ]]; then
-      echo "$tool: not run, no time is left (SANITIZE_SECONDS)"
+  for tool in memcheck synccheck initcheck racecheck; do
+    echo "==> kernels_test under compute-sanitizer, $tool"
+    suites | xargs -P "$(nproc)" -I{} bash -c "sanitize_suite $tool ${SANITIZE_SECONDS:-120} {}" ||
       status=1
-    else
-      sanitize "$tool" "$left" || status=1
-    fi
   done
 fi
 exit $status

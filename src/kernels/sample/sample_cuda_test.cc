@@ -1,8 +1,8 @@
 // The CUDA kernel against the reference: the same token from the same logits, always.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -112,9 +112,13 @@ struct Problem {
           << "row " << i << " of " << rows << " x " << allowed << ": temperature " << h.temperature
           << ", top-k " << h.top_k << ", top-p " << h.top_p << ", min-p " << h.min_p;
     }
-    ASSERT_EQ(std::memcmp(changed.data() + shift, expected_logits.data(),
-                          expected_logits.size() * sizeof(float)),
-              0);
+    // Which of all NaN comes out of arithmetic with one differs between processors.
+    for (std::size_t i = 0; i < expected_logits.size(); ++i) {
+      const float mine = changed[i + static_cast<std::size_t>(shift)], other = expected_logits[i];
+      ASSERT_TRUE(std::bit_cast<std::uint32_t>(mine) == std::bit_cast<std::uint32_t>(other) ||
+                  (std::isnan(mine) && std::isnan(other)))
+          << "logit " << i << ": " << mine << ", expected " << other;
+    }
   }
 
   std::int64_t rows, allowed, ld;
