@@ -30,13 +30,13 @@ large=(
   '*/W4_group_64_*' '*/W4_group_96_*' '*/W4_group_256_*' '*/W4_group_384_*'
   '*/W8_group_128_*' '*/W3_*')
 
-# The suites of kernels_test that have tests for GPUs, without what stands before a slash: "QuantMatmulCuda".
+# The suites of kernels_test for GPUs, without what stands before a slash: "QuantMatmulCuda".
 suites() {
   "$build/src/kernels_test" --gtest_list_tests --gtest_filter='*Cuda*' |
     sed -n 's/^\([^ ].*\)\.$/\1/; T; s/.*\///; p' | sort -u
 }
 
-# sanitize_suite TOOL SECONDS SUITE: only our kernels are looked at; those of the library take minutes.
+# sanitize_suite TOOL SECONDS SUITE: only our kernels, as those of the library take minutes.
 sanitize_suite() {
   local begin=$SECONDS result=0 log
   log=$(mktemp)
