@@ -57,7 +57,7 @@ Tensor exact_scales(const Tensor& scales, const Shape& shape, DType dtype) {
 // Reads the tensors of one module, checking each against the others.
 class ModuleReader {
  public:
-  ModuleReader(const SafetensorsSet& set, const std::string& module, const WeightScheme& scheme)
+  ModuleReader(const TensorFiles& set, const std::string& module, const WeightScheme& scheme)
       : set_(set), module_(module), scheme_(scheme) {}
 
   QuantizedMatrix read() const {
@@ -195,7 +195,7 @@ class ModuleReader {
     return scheme_.symmetric ? Tensor() : zeros.reshape(wanted);
   }
 
-  const SafetensorsSet& set_;
+  const TensorFiles& set_;
   const std::string& module_;
   const WeightScheme& scheme_;
 };
@@ -266,7 +266,7 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
   return result;
 }
 
-QuantizedMatrix from_compressed_tensors(const SafetensorsSet& set, const std::string& module,
+QuantizedMatrix from_compressed_tensors(const TensorFiles& set, const std::string& module,
                                         const ModuleScheme& scheme) {
   return ModuleReader(set, module, scheme.weights).read();
 }

@@ -78,7 +78,7 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
 // Reads them back, from whichever of the two formats the tensors that exist are in; int8 values may
 // be a view of the mapped file. Error kNotFound, kCorrupt, kNumeric or kUnsupported naming the
 // tensor.
-QuantizedMatrix from_compressed_tensors(const SafetensorsSet& set, const std::string& module,
+QuantizedMatrix from_compressed_tensors(const TensorFiles& set, const std::string& module,
                                         const ModuleScheme& scheme);
 
 // int32 words of pack-quantized: u = q + 2^(bits-1) in `bits` bits each, one after the other from

@@ -12,7 +12,6 @@
 namespace aquatint {
 namespace {
 
-constexpr std::size_t kMaxConfigBytes = std::size_t{256} << 20;
 constexpr double kTwoTo63 = 9223372036854775808.0;
 
 // What a value is, for messages: its text if that is short, else its type.
@@ -63,7 +62,7 @@ Config::Config(std::shared_ptr<const nlohmann::json> json, std::string origin, s
       bare_nonfinite_(bare_nonfinite) {}
 
 Config Config::read(const std::filesystem::path& path) {
-  return parse(read_text_file(path, kMaxConfigBytes), path.string());
+  return parse(read_text_file(path, kMaxBytes), path.string());
 }
 
 Config Config::parse(std::string_view text, const std::string& origin) {

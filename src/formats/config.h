@@ -17,6 +17,8 @@ namespace aquatint {
 
 class Config {
  public:
+  // The size beyond which a file is refused.
+  static constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
   // Error kNotFound, kIo or kCorrupt ("'config.json': line 3, column 7: …").
   static Config read(const std::filesystem::path& path);
   // `origin` is what error messages call the text. Nesting is limited to 64 levels.

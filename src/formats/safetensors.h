@@ -13,18 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "tensor/tensor.h"
+#include "formats/tensor_files.h"
 
 namespace aquatint {
-
-// Where a tensor lies in the set.
-struct TensorEntry {
-  std::string dtype_name;           // as in the file: "BF16"
-  std::vector<std::int64_t> shape;  // as in the file, any rank
-  std::size_t offset = 0;           // absolute, in its file
-  std::size_t nbytes = 0;
-  std::size_t file = 0;  // index into SafetensorsSet::files()
-};
 
 // What the header of one file says, after every rule of the format has been checked.
 struct SafetensorsHeader {
@@ -37,29 +28,26 @@ struct SafetensorsHeader {
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file,
                                            const std::string& origin);
 
-class SafetensorsSet {
+class SafetensorsSet : public TensorFiles {
  public:
   // One file.
   static SafetensorsSet open_file(const std::filesystem::path& path);
   // A model folder: model.safetensors, else model.safetensors.index.json and its shards. Error
-  // kNotFound names what was looked for; a folder that only has PyTorch .bin files is kUnsupported
-  // and says so.
+  // kNotFound names what was looked for.
   static SafetensorsSet open_folder(const std::filesystem::path& folder);
+  // Whether a folder has one of the two.
+  static bool is_in(const std::filesystem::path& folder);
 
-  bool contains(const std::string& name) const { return entries_.count(name) > 0; }
-  const std::map<std::string, TensorEntry>& entries() const { return entries_; }
-  // A view of the mapped file. Error kNotFound for a missing name; kUnsupported for an element type
-  // that DType does not have or a rank beyond Shape::kMaxRank.
-  Tensor tensor(const std::string& name) const;
-  const std::vector<std::shared_ptr<const MappedFile>>& files() const { return files_; }
+  DType dtype(const std::string& name) const override;
+  // Always a view of the mapped file.
+  Tensor tensor(const std::string& name) const override;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  // Sum of tensor bytes.
-  std::int64_t total_bytes() const;
 
  private:
+  static constexpr const char* kFile = "model.safetensors";
+  static constexpr const char* kIndex = "model.safetensors.index.json";
   static SafetensorsSet open_index(const std::filesystem::path& index);
-  std::vector<std::shared_ptr<const MappedFile>> files_;
-  std::map<std::string, TensorEntry> entries_;
+  std::map<std::string, TensorEntry> read(const MappedFile& file);
   std::map<std::string, std::string> metadata_;
 };
 

@@ -63,20 +63,14 @@ void check_finite(const Tensor& tensor, const std::string& name) {
   if (found) raise(ErrorKind::kNumeric, "tensor '{}' holds NaN or infinity", name);
 }
 
-Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
-    raise(ErrorKind::kNotFound, "'{}': not a model folder", folder.string());
-  }
-  return Checkpoint(folder);
+Checkpoint Checkpoint::open(const std::filesystem::path& path) {
+  return Checkpoint(ModelFiles::open(path));
 }
 
-Checkpoint::Checkpoint(std::filesystem::path folder)
-    : folder_(std::move(folder)),
-      config_(Config::read(folder_ / "config.json")),
-      tensors_(SafetensorsSet::open_folder(folder_)),
-      quantization_(QuantizationConfig::from(config_)),
-      architecture_(make_architecture(config_)) {
+Checkpoint::Checkpoint(ModelFiles files)
+    : files_(std::move(files)),
+      quantization_(QuantizationConfig::from(config())),
+      architecture_(make_architecture(config())) {
   check_tensors();
 }
 
@@ -90,15 +84,15 @@ bool Checkpoint::head_is_tied() const {
   const TensorSpec* head = architecture_->find("lm_head.weight");
   if (head == nullptr) return true;
   for (const char* stored : {".weight", ".weight_packed"}) {
-    if (tensors_.contains(head->module() + stored)) return false;
+    if (tensors().contains(head->module() + stored)) return false;
   }
   return true;
 }
 
 const TensorSource* Checkpoint::find_source(const TensorSpec& spec) const {
   for (const TensorSource& source : spec.sources) {
-    const auto entry = tensors_.entries().find(source.name);
-    if (entry != tensors_.entries().end() && entry_shape(entry->second) == source.shape &&
+    const auto entry = tensors().entries().find(source.name);
+    if (entry != tensors().entries().end() && entry_shape(entry->second) == source.shape &&
         static_cast<int>(entry->second.shape.size()) == source.shape.rank()) {
       return &source;
     }
@@ -114,8 +108,8 @@ void Checkpoint::check_tensors() const {
       const DType any = DType::kF32;
       for (const TensorInfo& info : compressed_tensor_infos(spec.module(), *module_scheme,
                                                             spec.shape[0], spec.shape[1], any)) {
-        if (!tensors_.contains(info.name)) {
-          raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is missing ({} of '{}')", folder_.string(),
+        if (!tensors().contains(info.name)) {
+          raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is missing ({} of '{}')", folder().string(),
                 info.name, module_scheme->weights.str(), spec.module());
         }
         known.insert(info.name);
@@ -127,9 +121,9 @@ void Checkpoint::check_tensors() const {
       known.insert(source->name);
       continue;
     }
-    const auto entry = tensors_.entries().find(spec.name);
-    if (entry == tensors_.entries().end()) {
-      raise(ErrorKind::kCorrupt, "'{}': tensor '{}' {} is missing", folder_.string(), spec.name,
+    const auto entry = tensors().entries().find(spec.name);
+    if (entry == tensors().entries().end()) {
+      raise(ErrorKind::kCorrupt, "'{}': tensor '{}' {} is missing", folder().string(), spec.name,
             spec.shape.str());
     }
     std::string found;
@@ -137,20 +131,20 @@ void Checkpoint::check_tensors() const {
       found += (found.empty() ? "" : ", ") + std::to_string(dim);
     }
     raise(ErrorKind::kCorrupt, "'{}': tensor '{}' has shape [{}]; config.json implies {}",
-          folder_.string(), spec.name, found, spec.shape.str());
+          folder().string(), spec.name, found, spec.shape.str());
   }
-  for (const auto& [name, entry] : tensors_.entries()) {
+  for (const auto& [name, entry] : tensors().entries()) {
     if (known.count(name) > 0 || architecture_->ignores(name)) continue;
     if (name == "lm_head.weight") continue;  // a copy of the tied embedding
     raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is not part of a {} model with this config.json",
-          folder_.string(), name, architecture_->name());
+          folder().string(), name, architecture_->name());
   }
 }
 
 const TensorSpec& Checkpoint::spec(const std::string& name) const {
   const TensorSpec* found = architecture_->find(name);
   if (found == nullptr) {
-    raise(ErrorKind::kNotFound, "'{}': a {} model has no tensor '{}'", folder_.string(),
+    raise(ErrorKind::kNotFound, "'{}': a {} model has no tensor '{}'", folder().string(),
           architecture_->name(), name);
   }
   return *found;
@@ -159,12 +153,12 @@ const TensorSpec& Checkpoint::spec(const std::string& name) const {
 Tensor Checkpoint::load_view(const TensorSpec& spec) const {
   const TensorSource* source = find_source(spec);
   if (source == nullptr) {
-    raise(ErrorKind::kNotFound, "'{}': tensor '{}' is missing", folder_.string(), spec.name);
+    raise(ErrorKind::kNotFound, "'{}': tensor '{}' is missing", folder().string(), spec.name);
   }
-  Tensor stored = tensors_.tensor(source->name);
+  Tensor stored = tensors().tensor(source->name);
   if (!is_float(stored.dtype())) {
     raise(ErrorKind::kUnsupported, "'{}': tensor '{}' is {}, a float type is expected",
-          folder_.string(), source->name, dtype_name(stored.dtype()));
+          folder().string(), source->name, dtype_name(stored.dtype()));
   }
   if (source->row_end >= 0) stored = stored.rows(source->row_begin, source->row_end);
   check_finite(stored, spec.name);
@@ -189,12 +183,12 @@ LinearWeights Checkpoint::linear(const std::string& module) const {
     return result;
   }
   if (const auto module_scheme = scheme(weight)) {
-    result.weight = from_compressed_tensors(tensors_, module, *module_scheme);
+    result.weight = from_compressed_tensors(tensors(), module, *module_scheme);
     result.activations = module_scheme->activations;
     const auto& matrix = std::get<QuantizedMatrix>(result.weight);
     if (!(matrix.values.shape() == weight.shape)) {
       raise(ErrorKind::kCorrupt, "'{}': '{}' has shape {}; config.json implies {}",
-            folder_.string(), module, matrix.values.shape().str(), weight.shape.str());
+            folder().string(), module, matrix.values.shape().str(), weight.shape.str());
     }
     return result;
   }
@@ -205,7 +199,7 @@ LinearWeights Checkpoint::linear(const std::string& module) const {
 std::variant<Tensor, QuantizedMatrix> Checkpoint::embedding(const std::string& module) const {
   const TensorSpec& weight = spec(module + ".weight");
   if (const auto module_scheme = scheme(weight)) {
-    return from_compressed_tensors(tensors_, module, *module_scheme);
+    return from_compressed_tensors(tensors(), module, *module_scheme);
   }
   return load_view(weight);
 }
@@ -213,9 +207,9 @@ std::variant<Tensor, QuantizedMatrix> Checkpoint::embedding(const std::string& m
 std::int64_t Checkpoint::stored_bytes(const TensorSpec& spec) const {
   if (spec.role == Role::kHead && head_is_tied()) return 0;
   const auto bytes_of = [&](const std::string& name) {
-    const auto entry = tensors_.entries().find(name);
-    return entry == tensors_.entries().end() ? std::int64_t{0}
-                                             : static_cast<std::int64_t>(entry->second.nbytes);
+    const auto entry = tensors().entries().find(name);
+    return entry == tensors().entries().end() ? std::int64_t{0}
+                                              : static_cast<std::int64_t>(entry->second.nbytes);
   };
   if (const auto module_scheme = scheme(spec)) {
     std::int64_t total = 0;
@@ -231,25 +225,27 @@ std::int64_t Checkpoint::stored_bytes(const TensorSpec& spec) const {
          std::max<std::int64_t>(1, source->shape.numel());
 }
 
+std::int64_t Checkpoint::read_bytes(const TensorSpec& spec) const {
+  const std::int64_t stored = stored_bytes(spec);
+  if (stored == 0 || scheme(spec)) return stored;
+  const auto element = static_cast<std::int64_t>(dtype_size(stored_dtype(spec)));
+  return std::max(stored, spec.shape.numel() * element);
+}
+
 DType Checkpoint::stored_dtype(const TensorSpec& spec) const {
   const TensorSource* source = find_source(spec);
   if (source == nullptr) return DType::kF32;
-  return tensors_.tensor(source->name).dtype();
+  return tensors().dtype(source->name);
 }
 
 void Checkpoint::release(int block) const {
-  const auto release_entry = [&](const std::string& name) {
-    const auto entry = tensors_.entries().find(name);
-    if (entry == tensors_.entries().end()) return;
-    tensors_.files()[entry->second.file]->release(entry->second.offset, entry->second.nbytes);
-  };
   for (const TensorSpec& spec : architecture_->tensors()) {
     if (spec.block != block) continue;
-    for (const TensorSource& source : spec.sources) release_entry(source.name);
+    for (const TensorSource& source : spec.sources) tensors().release(source.name);
     if (const auto module_scheme = scheme(spec)) {
       for (const TensorInfo& info : compressed_tensor_infos(
                spec.module(), *module_scheme, spec.shape[0], spec.shape[1], DType::kF32)) {
-        release_entry(info.name);
+        tensors().release(info.name);
       }
     }
   }
@@ -260,12 +256,12 @@ void Checkpoint::release(int block) const {
 std::string Checkpoint::fingerprint() const {
   constexpr std::size_t kSlice = std::size_t{8} << 20;
   Hasher hasher;
-  hasher.update(read_text_file(folder_ / "config.json"));
+  hasher.update(files_.config_text);
   std::int64_t total = 0;
-  for (const auto& file : tensors_.files())
+  for (const auto& file : tensors().files())
     total += static_cast<std::int64_t>(file->bytes().size());
   Progress progress("reading weights", "MiB", total >> 20);
-  for (const auto& file : tensors_.files()) {
+  for (const auto& file : tensors().files()) {
     const auto bytes = file->bytes();
     hasher.update(file->path().filename().string());
     const auto slices = static_cast<std::int64_t>((bytes.size() + kSlice - 1) / kSlice);

@@ -1,6 +1,5 @@
-// A Hugging Face model folder, opened and checked: configuration, architecture, tensors and, when
-// it is quantized, its compressed-tensors schemes. Weights are read from the memory-mapped files on
-// demand.
+// A model, opened and checked: configuration, architecture, tensors and, when it is quantized, its
+// compressed-tensors schemes. Weights are read from the memory-mapped files on demand.
 #pragma once
 
 #include <filesystem>
@@ -10,23 +9,24 @@
 
 #include "formats/compressed_tensors.h"
 #include "formats/config.h"
-#include "formats/safetensors.h"
 #include "models/architecture.h"
+#include "models/model_files.h"
 
 namespace aquatint {
 
 class Checkpoint : public WeightSource {
  public:
-  // Opens the folder and checks every tensor of the architecture's table: present, of the right
-  // shape and type; a tensor the table does not know is an error too (kCorrupt), so nothing is left
-  // out silently.
-  static Checkpoint open(const std::filesystem::path& folder);
+  // Opens the model (ModelFiles::open) and checks every tensor of the architecture's table:
+  // present, of the right shape and type; a tensor the table does not know is an error too
+  // (kCorrupt), so nothing is left out silently.
+  static Checkpoint open(const std::filesystem::path& path);
 
-  const std::filesystem::path& folder() const { return folder_; }
-  const Config& config() const { return config_; }
+  // What the user named: a folder, or one file that holds everything.
+  const std::filesystem::path& folder() const { return files_.path; }
+  const Config& config() const { return files_.config; }
   const Architecture& architecture() const { return *architecture_; }
   std::shared_ptr<const Architecture> shared_architecture() const { return architecture_; }
-  const SafetensorsSet& tensors() const { return tensors_; }
+  const TensorFiles& tensors() const { return *files_.tensors; }
   const std::optional<QuantizationConfig>& quantization() const { return quantization_; }
 
   Tensor tensor(const std::string& name) const override;
@@ -40,7 +40,9 @@ class Checkpoint : public WeightSource {
   // Bytes a tensor of the table takes in the files (scales and zero points included); 0 for a tied
   // head.
   std::int64_t stored_bytes(const TensorSpec& spec) const;
-  // Element type of a tensor that is stored in floating point.
+  // Bytes it takes once read: more than in the files where those hold fewer bits than any DType.
+  std::int64_t read_bytes(const TensorSpec& spec) const;
+  // Element type that a tensor stored in floating point has when read.
   DType stored_dtype(const TensorSpec& spec) const;
   // Lets the kernel take back the mapped pages of a block's tensors (-1: of those outside the
   // blocks) once they have been copied; they are read again from the file if needed.
@@ -49,16 +51,14 @@ class Checkpoint : public WeightSource {
   std::string fingerprint() const;
 
  private:
-  explicit Checkpoint(std::filesystem::path folder);
+  explicit Checkpoint(ModelFiles files);
   const TensorSpec& spec(const std::string& name) const;
   // The source of a tensor that this checkpoint has; null when it has none.
   const TensorSource* find_source(const TensorSpec& spec) const;
   Tensor load_view(const TensorSpec& spec) const;
   void check_tensors() const;
 
-  std::filesystem::path folder_;
-  Config config_;
-  SafetensorsSet tensors_;
+  ModelFiles files_;
   std::optional<QuantizationConfig> quantization_;
   std::shared_ptr<const Architecture> architecture_;
 };

@@ -27,7 +27,7 @@ std::int64_t tensor_bytes(const Checkpoint& checkpoint, const TensorSpec& spec,
   }
   if (spec.role != Role::kEmbedding) return spec.shape.numel() * kFloatBytes;
   if (scheme) return spec.shape.numel() + spec.shape[0] * kFloatBytes;
-  return checkpoint.stored_bytes(spec);
+  return checkpoint.read_bytes(spec);
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ double estimate_seconds(const Checkpoint& checkpoint, const Plan& plan,
   const TensorPlan* t = typical(plan);
   if (t == nullptr) return 0;
   const Tensor whole = checkpoint.tensor(t->spec->name);
-  const std::int64_t row_bytes = t->bytes_before / std::max<std::int64_t>(1, whole.dim(0));
+  const std::int64_t row_bytes =
+      static_cast<std::int64_t>(whole.nbytes()) / std::max<std::int64_t>(1, whole.dim(0));
   const std::int64_t rows = std::clamp(kSampleBytes / std::max<std::int64_t>(1, row_bytes),
                                        std::int64_t{1}, whole.dim(0));
   const Tensor sample = whole.rows(0, rows);
@@ -86,7 +87,7 @@ double estimate_seconds(const Checkpoint& checkpoint, const Plan& plan,
   work_seconds_per_byte(*t, sample, stream);  // once for threads and buffers to be there
   const double work = work_seconds_per_byte(*t, sample, stream);
   const double write = write_seconds_per_byte(output, sample);
-  return work * static_cast<double>(plan.bytes_before) +
+  return work * static_cast<double>(plan.bytes_read) +
          write * static_cast<double>(plan.bytes_after);
 }
 

@@ -36,7 +36,7 @@ std::map<std::string, std::string> contents(const fs::path& folder) {
   return files;
 }
 
-void expect_same_tensors(const SafetensorsSet& a, const SafetensorsSet& b) {
+void expect_same_tensors(const TensorFiles& a, const TensorFiles& b) {
   ASSERT_EQ(a.entries().size(), b.entries().size());
   for (const auto& [name, entry] : a.entries()) {
     const Tensor x = a.tensor(name), y = b.tensor(name);

@@ -172,14 +172,15 @@ Plan make_plan(const Checkpoint& checkpoint, const Recipe& recipe) {
     const TensorSpec& stored = from_table ? *table : *t.spec;
     t.dtype = checkpoint.stored_dtype(stored);
     t.bytes_before = checkpoint.stored_bytes(*t.spec);
-    const std::int64_t source_bytes = checkpoint.stored_bytes(stored);
+    const std::int64_t source_bytes = checkpoint.read_bytes(stored);
     for (const TensorInfo& info : stored_infos(t)) t.bytes_after += info_bytes(info);
     if (from_table)
       t.note += t.note.empty() ? "was tied to the embedding" : "; untied from the embedding";
     plan.bytes_before += t.bytes_before;
+    plan.bytes_read += checkpoint.read_bytes(*t.spec);
     plan.bytes_after += t.bytes_after;
-    // One tensor at a time: the integers, one byte each, and what is stored, beside the mapped
-    // block.
+    // One tensor at a time: the integers, one byte each, and what is stored, beside the block as it
+    // is read.
     std::int64_t& mapped = mapped_bytes[t.spec->block];
     mapped += source_bytes;
     if (t.scheme) largest = std::max(largest, t.spec->shape.numel() + t.bytes_after);

@@ -28,6 +28,7 @@ struct Plan {
       tensors;               // in order of the tensor table; a head that stays tied is left out
   bool unties_head = false;  // the output gets its own lm_head.weight
   std::int64_t bytes_before = 0, bytes_after = 0;
+  std::int64_t bytes_read = 0;  // Checkpoint::read_bytes of all tensors
   // Estimates of what the run needs: the program and its largest tensor in all its forms, and the
   // output.
   std::int64_t memory_bytes = 0, disk_bytes = 0;
