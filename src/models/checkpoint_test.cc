@@ -7,6 +7,8 @@
 #include <limits>
 #include <map>
 
+#include "formats/safetensors.h"
+#include "formats/torch_testing.h"
 #include "models/test_models.h"
 
 namespace aquatint {
@@ -16,6 +18,7 @@ using testing::expect_error;
 using testing::make_checkpoint;
 using testing::TempFolder;
 using testing::tiny_config;
+using testing::Tokens;
 
 using TensorMap = std::map<std::string, Tensor>;
 
@@ -132,6 +135,44 @@ TEST_F(DamagedCheckpoint, TiedHeadNeedsNoHead) {
     tensors["lm_head.weight"] = Tensor::zeros({39, 32}, DType::kF32);
   });
   expect_refused(ErrorKind::kCorrupt, "'lm_head.weight' has shape [39, 32]");
+}
+
+// The same weights in a PyTorch file, whole and in two parts, are the same model.
+TEST_F(DamagedCheckpoint, PyTorchFiles) {
+  const Tokens tokens = testing::random_tokens(20, 40, 1);
+  Model original = Model::load(Checkpoint::open(path_), {});
+  const std::vector<float> expected = testing::all_logits(original, tokens);
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  {
+    const auto set = SafetensorsSet::open_folder(path_);
+    for (const auto& [name, entry] : set.entries()) {
+      tensors.emplace_back(name, set.tensor(name).clone());
+    }
+  }
+  std::filesystem::remove(path_ / "model.safetensors");
+  const auto expect_same = [&] {
+    const Checkpoint checkpoint = Checkpoint::open(path_);
+    EXPECT_GT(checkpoint.tensors().total_bytes(), 0);
+    Model model = Model::load(checkpoint, {});
+    EXPECT_EQ(testing::all_logits(model, tokens), expected);
+  };
+  std::ofstream(path_ / "pytorch_model.bin", std::ios::binary)
+      << testing::state_dict_bytes(tensors);
+  expect_same();
+
+  std::filesystem::remove(path_ / "pytorch_model.bin");
+  const auto half = tensors.begin() + static_cast<std::ptrdiff_t>(tensors.size() / 2);
+  std::string map;
+  for (auto it = tensors.begin(); it != tensors.end(); ++it) {
+    map +=
+        (map.empty() ? "\"" : ", \"") + it->first + (it < half ? "\": \"1.bin\"" : "\": \"2.bin\"");
+  }
+  std::ofstream(path_ / "pytorch_model.bin.index.json") << "{\"weight_map\": {" << map << "}}";
+  std::ofstream(path_ / "1.bin", std::ios::binary)
+      << testing::state_dict_bytes({tensors.begin(), half});
+  std::ofstream(path_ / "2.bin", std::ios::binary)
+      << testing::state_dict_bytes({half, tensors.end()});
+  expect_same();
 }
 
 // Values of config.json that make no model, with a part of the message.

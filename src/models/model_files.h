@@ -17,8 +17,8 @@ struct ModelFiles {
   Config config;               // the same, parsed
   std::shared_ptr<const TensorFiles> tensors;
 
-  // Opens a model folder: config.json and model.safetensors or its shards. Error kNotFound names
-  // what was looked for.
+  // Opens a model folder: config.json and weights, which are model.safetensors, its shards, or
+  // PyTorch files (formats/torch_files.h). Error kNotFound names what was looked for.
   static ModelFiles open(const std::filesystem::path& path);
 };
 

@@ -1,38 +1,16 @@
 // Any safetensors file holds a quantized module "m" or is an Error; what is read obeys its scheme.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <string>
+#include <span>
 
 #include "base/error.h"
 #include "formats/compressed_tensors.h"
 #include "fuzz_message.h"
-
-namespace {
-
-// Readers map files, so the bytes are given a name.
-class MemoryFile {
- public:
-  MemoryFile(const std::uint8_t* data, std::size_t size) : fd_(::memfd_create("fuzz", 0)) {
-    if (fd_ < 0 || ::write(fd_, data, size) != static_cast<ssize_t>(size)) std::abort();
-  }
-  ~MemoryFile() { ::close(fd_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
-
- private:
-  int fd_;
-};
-
-}  // namespace
+#include "memory_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using aquatint::Granularity;
-  const MemoryFile file(data, size);
+  const aquatint::MemoryFile file(std::as_bytes(std::span(data, size)));
   try {
     const auto set = aquatint::SafetensorsSet::open_file(file.path());
     for (int bits : {3, 4, 8}) {
