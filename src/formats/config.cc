@@ -105,6 +105,11 @@ bool Config::has(std::string_view key) const {
   return find(key) != nullptr;
 }
 
+bool Config::is_string(std::string_view key) const {
+  const nlohmann::json* value = find(key);
+  return value != nullptr && value->is_string();
+}
+
 std::vector<std::string> Config::keys() const {
   std::vector<std::string> keys;
   keys.reserve(json_->size());

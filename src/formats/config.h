@@ -27,6 +27,8 @@ class Config {
   // Present and not null.
   bool has(std::string_view key) const;
   std::vector<std::string> keys() const;
+  // Whether the value is a string, as some sizes may be ("auto").
+  bool is_string(std::string_view key) const;
 
   // Required values; error kCorrupt names file, key and what was found. Integers written as floats
   // ("1.0") are accepted as integers and the other way round.

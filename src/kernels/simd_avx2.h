@@ -40,6 +40,8 @@ struct Vec {
     const __m256i half = _mm256_srai_epi32(whole, 1);
     return mul(mul(a, power_of_two(half)), power_of_two(_mm256_sub_epi32(whole, half)));
   }
+  // The same for n in [-126, 127], in one step.
+  static Reg scale_normal(Reg a, Reg n) { return mul(a, power_of_two(_mm256_cvtps_epi32(n))); }
   // v where low <= at <= high, else `outside`.
   static Reg inside(Reg v, Reg at, Reg low, Reg high, Reg outside) {
     const __m256 in = _mm256_and_ps(_mm256_cmp_ps(low, at, _CMP_LE_OQ),  //

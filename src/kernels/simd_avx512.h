@@ -35,6 +35,7 @@ struct Vec {
   }
   // a * 2^n for integral n.
   static Reg scale(Reg a, Reg n) { return _mm512_maskz_scalef_ps(kAll, a, n); }
+  static Reg scale_normal(Reg a, Reg n) { return scale(a, n); }
   // v where low <= at <= high, else `outside`.
   static Reg inside(Reg v, Reg at, Reg low, Reg high, Reg outside) {
     const __mmask16 above = _mm512_cmp_ps_mask(low, at, _CMP_LE_OQ);

@@ -19,4 +19,17 @@ void ForwardContext::tap(const std::string& name, const char* suffix, const floa
   taps->record(full, host.data(), rows, columns);
 }
 
+void ForwardContext::tap(const std::string& name, const char* suffix, const float* values,
+                         std::int64_t rows, std::int64_t columns, std::int64_t ld) const {
+  if (taps == nullptr) return;
+  const std::string full = name + suffix;
+  if (!taps->wants(full)) return;
+  std::vector<float> dense;
+  dense.reserve(static_cast<std::size_t>(rows * columns));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    dense.insert(dense.end(), values + row * ld, values + row * ld + columns);
+  }
+  taps->record(full, dense.data(), rows, columns);
+}
+
 }  // namespace aquatint

@@ -11,8 +11,8 @@
 namespace aquatint {
 
 // Receives float32 values at named points of the forward pass: "<module>.input" and
-// "<module>.output" of each Linear, "<mixer>.<letter>" of mixers (q, k, v, g, o), "hidden.<n>"
-// between blocks.
+// "<module>.output" of each Linear, "<mixer>.<name>" of what mixers make inside (q, k, v, o; x, dt,
+// b, c, z), "hidden.<n>" between blocks.
 class TapSink {
  public:
   virtual ~TapSink() = default;
@@ -31,6 +31,9 @@ struct ForwardContext {
   // Reports values to the sink if it wants them; `suffix` is appended to the name only then.
   void tap(const std::string& name, const char* suffix, const float* values, std::int64_t rows,
            std::int64_t columns) const;
+  // The same for rows that lie ld values apart in the host's memory.
+  void tap(const std::string& name, const char* suffix, const float* values, std::int64_t rows,
+           std::int64_t columns, std::int64_t ld) const;
 };
 
 }  // namespace aquatint

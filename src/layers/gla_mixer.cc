@@ -50,7 +50,7 @@ float* GlaMixer::convolve(ForwardContext& context, const float* x, std::int64_t 
   }
   float* y = context.workspace.take<float>(rows * channels);
   kernels::conv1d_causal(
-      context.stream(), x, channels, config_.conv_size, weight.data<float>(), nullptr,
+      context.stream(), x, channels, channels, config_.conv_size, weight.data<float>(), nullptr,
       /*silu=*/true, sequences.data(), static_cast<std::int64_t>(sequences.size()), y);
   return y;
 }

@@ -1,5 +1,6 @@
 #include "models/checkpoint.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -83,10 +84,9 @@ std::optional<ModuleScheme> Checkpoint::scheme(const TensorSpec& spec) const {
 bool Checkpoint::head_is_tied() const {
   const TensorSpec* head = architecture_->find("lm_head.weight");
   if (head == nullptr) return true;
-  for (const char* stored : {".weight", ".weight_packed"}) {
-    if (tensors().contains(head->module() + stored)) return false;
-  }
-  return true;
+  if (tensors().contains(head->module() + ".weight_packed")) return false;
+  return std::none_of(head->sources.begin(), head->sources.end(),
+                      [&](const TensorSource& source) { return tensors().contains(source.name); });
 }
 
 const TensorSource* Checkpoint::find_source(const TensorSpec& spec) const {

@@ -32,18 +32,39 @@ float random_normal(std::uint64_t counter) {
   return (static_cast<float>(sum) - kMean) / kDeviation;
 }
 
+struct Distribution {
+  float mean, deviation;
+};
+
+// Products keep the size of their input; state-space models remember for tens of tokens, as trained
+// ones do.
+Distribution distribution(const TensorSpec& spec) {
+  switch (spec.role) {
+    case Role::kNorm:
+    case Role::kSkip:
+      return {1.0f, 0.1f};
+    case Role::kEmbedding:
+    case Role::kBias:
+      return {0.0f, 1.0f};
+    case Role::kDecay:  // log(-A)
+      return {1.0f, 0.7f};
+    case Role::kTimeStepBias:
+      return {-4.0f, 1.0f};
+    default: {
+      const std::int64_t columns = spec.shape[spec.shape.rank() - 1];
+      return {0.0f, 1.0f / std::sqrt(static_cast<float>(columns))};
+    }
+  }
+}
+
 Tensor random_tensor(const TensorSpec& spec, const SynthOptions& options, std::uint64_t stream) {
-  const bool norm = spec.role == Role::kNorm;
-  const std::int64_t columns = spec.shape[spec.shape.rank() - 1];
-  // Embeddings and biases of order one; products keep the size of their input.
-  const bool unit = spec.role == Role::kEmbedding || spec.role == Role::kBias;
-  const float deviation = norm ? 0.1f : unit ? 1.0f : 1.0f / std::sqrt(static_cast<float>(columns));
+  const Distribution d = distribution(spec);
   const Tensor values = Tensor::empty(spec.shape, DType::kF32);
   auto* v = values.mutable_data<float>();
   const std::uint64_t base = random_bits(options.seed ^ random_bits(stream));
   parallel_for(values.numel(), 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      v[i] = (norm ? 1.0f : 0.0f) + deviation * random_normal(base + static_cast<std::uint64_t>(i));
+      v[i] = d.mean + d.deviation * random_normal(base + static_cast<std::uint64_t>(i));
     }
   });
   return values.to(options.dtype);

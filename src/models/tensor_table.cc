@@ -6,18 +6,23 @@
 namespace aquatint {
 namespace {
 
-constexpr std::array<std::pair<Role, const char*>, 11> kRoles = {{
+constexpr std::array<std::pair<Role, const char*>, 16> kRoles = {{
     {Role::kEmbedding, "embedding"},
     {Role::kHead, "head"},
     {Role::kMixerIn, "mixer_in"},
     {Role::kMixerGate, "mixer_gate"},
     {Role::kMixerOut, "mixer_out"},
     {Role::kLowRankGate, "low_rank_gate"},
+    {Role::kScanIn, "scan_in"},
+    {Role::kTimeStep, "time_step"},
     {Role::kMlpIn, "mlp_in"},
     {Role::kMlpOut, "mlp_out"},
     {Role::kConv, "conv"},
     {Role::kNorm, "norm"},
     {Role::kBias, "bias"},
+    {Role::kDecay, "decay"},
+    {Role::kSkip, "skip"},
+    {Role::kTimeStepBias, "time_step_bias"},
 }};
 
 }  // namespace
@@ -49,6 +54,8 @@ bool is_linear(Role role) {
     case Role::kMixerGate:
     case Role::kMixerOut:
     case Role::kLowRankGate:
+    case Role::kScanIn:
+    case Role::kTimeStep:
     case Role::kMlpIn:
     case Role::kMlpOut:
       return true;
@@ -56,14 +63,19 @@ bool is_linear(Role role) {
     case Role::kConv:
     case Role::kNorm:
     case Role::kBias:
+    case Role::kDecay:
+    case Role::kSkip:
+    case Role::kTimeStepBias:
       return false;
   }
   return false;
 }
 
 std::string TensorSpec::module() const {
-  const auto dot = name.rfind('.');
-  return dot == std::string::npos ? name : name.substr(0, dot);
+  for (const std::string_view part : {".weight", ".bias"}) {
+    if (name.ends_with(part)) return name.substr(0, name.size() - part.size());
+  }
+  return name;
 }
 
 }  // namespace aquatint

@@ -14,17 +14,22 @@
 namespace aquatint {
 
 enum class Role {
-  kEmbedding,    // token embedding table
-  kHead,         // hidden values to logits
-  kMixerIn,      // projections into the mixer: q, k, v
-  kMixerGate,    // projection of the output gate
-  kMixerOut,     // projection out of the mixer
-  kLowRankGate,  // factors of a low-rank projection that feeds exponentials
-  kMlpIn,        // gate and up projections
-  kMlpOut,       // down projection
-  kConv,         // short convolutions
-  kNorm,         // normalization weights
-  kBias,         // bias of a projection
+  kEmbedding,     // token embedding table
+  kHead,          // hidden values to logits
+  kMixerIn,       // projections into the mixer: q, k, v
+  kMixerGate,     // projection of the output gate
+  kMixerOut,      // projection out of the mixer
+  kLowRankGate,   // factors of a low-rank projection that feeds exponentials
+  kScanIn,        // state-space models: projection that makes step sizes, B and C (x_proj)
+  kTimeStep,      // projection of low-rank step sizes to all channels (dt_proj)
+  kMlpIn,         // gate and up projections
+  kMlpOut,        // down projection
+  kConv,          // short convolutions
+  kNorm,          // normalization weights
+  kBias,          // bias of a projection
+  kDecay,         // state-space models: A, as log(-A)
+  kSkip,          // what a scan adds of its input (D)
+  kTimeStepBias,  // bias of step sizes, before softplus
 };
 
 // "mixer_in", as recipes and reports write it.
@@ -51,7 +56,7 @@ struct TensorSpec {
   bool tied = false;  // may be absent: the embedding table then serves
   std::vector<TensorSource> sources;  // by preference
 
-  // Name without ".weight" or ".bias".
+  // Name without ".weight" or ".bias"; that of a parameter which has neither ("mixer.A_log") whole.
   std::string module() const;
 };
 

@@ -34,14 +34,23 @@ std::span<const float> values_of(const Tensor& tensor);
 
 // How far logits and hidden values may be from those of the original implementations.
 inline constexpr float kLogitTolerance = 1e-4f;
+// What "hidden.N" in a reference.safetensors means: what enters block N, or what leaves it. The
+// last one is after the final normalization in either case.
+enum class HiddenValues { kBefore, kAfter };
 // Logits and hidden values of every block, for the inputs in the folder's reference.safetensors,
 // are those there.
-void expect_matches_reference(const std::filesystem::path& folder, const LoadOptions& options);
+void expect_matches_reference(const std::filesystem::path& folder, const LoadOptions& options,
+                              HiddenValues hidden_values = HiddenValues::kBefore);
 
 Tokens random_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed);
 
-// The folder of a variant of tests/golden/gla.
-std::filesystem::path golden_variant(const std::string& name);
+// The folder of a variant of tests/golden/gla, or of another family there.
+std::filesystem::path golden_variant(const std::string& name, const std::string& family = "gla");
+// The names of all variants of a family, in order.
+std::vector<std::string> golden_variants(const std::string& family);
+// Logits of a variant, in one run and token by token, are those in its expected.safetensors.
+// Returns those of the one run.
+std::vector<float> expect_matches_golden(const std::filesystem::path& folder);
 
 // Text of a small GLA configuration with `changes` (a JSON object) merged in; null removes a key.
 std::string tiny_config(const std::string& changes = "{}");

@@ -16,16 +16,17 @@ constexpr std::int64_t kTokensPerTile = 64;
 // Values a thread should have before another one is worth waking.
 constexpr std::int64_t kValuesPerPart = 8192;
 
-void check(const float* x, std::int64_t channels, std::int64_t kernel, const float* w,
-           const ConvSequence* sequences, std::int64_t count, const float* y) {
+void check(const float* x, std::int64_t ldx, std::int64_t channels, std::int64_t kernel,
+           const float* w, const ConvSequence* sequences, std::int64_t count, const float* y) {
   if (kernel < 1 || kernel > kMaxConvTaps) {
     raise(ErrorKind::kUnsupported, "causal convolution: kernel of {} taps (1 to {} are supported)",
           kernel, kMaxConvTaps);
   }
-  if (channels < 1 || count < 0 || w == nullptr || (count > 0 && sequences == nullptr)) {
+  if (channels < 1 || ldx < channels || count < 0 || w == nullptr ||
+      (count > 0 && sequences == nullptr)) {
     raise(ErrorKind::kInvalidArgument,
-          "causal convolution: {} channels, {} sequences, {} taps array", channels, count,
-          w == nullptr ? "no" : "a");
+          "causal convolution: {} channels in rows of {}, {} sequences, {} taps array", channels,
+          ldx, count, w == nullptr ? "no" : "a");
   }
   for (std::int64_t s = 0; s < count; ++s) {
     const ConvSequence& sequence = sequences[s];
@@ -43,17 +44,17 @@ void check(const float* x, std::int64_t channels, std::int64_t kernel, const flo
 }
 
 // The window's rows follow the inputs that came in, for channels [begin, end).
-void update_window(const ConvSequence& sequence, const float* x, std::int64_t channels,
-                   std::int64_t kept, std::int64_t begin, std::int64_t end) {
+void update_window(const ConvSequence& sequence, const float* x, std::int64_t ldx,
+                   std::int64_t channels, std::int64_t kept, std::int64_t begin, std::int64_t end) {
   const std::int64_t fresh = std::min(sequence.tokens, kept);
   const std::int64_t stay = kept - fresh;
   for (std::int64_t i = 0; i < stay && fresh > 0; ++i) {
     const float* from = sequence.window + (i + fresh) * channels;
     std::copy(from + begin, from + end, sequence.window + i * channels + begin);
   }
-  const float* last = x + (sequence.first_row + sequence.tokens - fresh) * channels;
+  const float* last = x + (sequence.first_row + sequence.tokens - fresh) * ldx;
   for (std::int64_t i = 0; i < fresh; ++i) {
-    std::copy(last + i * channels + begin, last + i * channels + end,
+    std::copy(last + i * ldx + begin, last + i * ldx + end,
               sequence.window + (stay + i) * channels + begin);
   }
 }
@@ -71,10 +72,11 @@ const std::vector<ConvVariant>& conv1d_causal_variants() {
   return variants;
 }
 
-void conv1d_causal_with(const ConvVariant& variant, const float* x, std::int64_t channels,
-                        std::int64_t kernel, const float* w, const float* bias, bool silu,
-                        const ConvSequence* sequences, std::int64_t count, float* y) {
-  check(x, channels, kernel, w, sequences, count, y);
+void conv1d_causal_with(const ConvVariant& variant, const float* x, std::int64_t ldx,
+                        std::int64_t channels, std::int64_t kernel, const float* w,
+                        const float* bias, bool silu, const ConvSequence* sequences,
+                        std::int64_t count, float* y) {
+  check(x, ldx, channels, kernel, w, sequences, count, y);
   // Items are numbered sequence by sequence, then by token cut, then by channel tile.
   const std::int64_t tiles = (channels + kConvTile - 1) / kConvTile;
   std::vector<std::int64_t> first_item(static_cast<std::size_t>(count) + 1, 0);
@@ -96,8 +98,9 @@ void conv1d_causal_with(const ConvVariant& variant, const float* x, std::int64_t
       const ConvSequence& sequence = sequences[s];
       const std::int64_t cut = (item - first_item[s]) / tiles;
       const std::int64_t tile = (item - first_item[s]) % tiles;
-      const std::int64_t row = sequence.first_row * channels;
-      variant.run({x + row, sequence.window, w, bias, y + row, channels, kernel, silu},
+      const std::int64_t row = sequence.first_row;
+      variant.run({x + row * ldx, sequence.window, w, bias, y + row * channels, ldx, channels,
+                   kernel, silu},
                   {cut * kTokensPerTile, std::min(sequence.tokens, (cut + 1) * kTokensPerTile),
                    tile * kConvTile, std::min(channels, (tile + 1) * kConvTile)});
     }
@@ -110,15 +113,15 @@ void conv1d_causal_with(const ConvVariant& variant, const float* x, std::int64_t
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t item = begin; item < end; ++item) {
                    const std::int64_t channel = item % tiles * kConvTile;
-                   update_window(sequences[item / tiles], x, channels, kept, channel,
+                   update_window(sequences[item / tiles], x, ldx, channels, kept, channel,
                                  std::min(channels, channel + kConvTile));
                  }
                });
 }
 
-void conv1d_causal(const float* x, std::int64_t channels, std::int64_t kernel, const float* w,
-                   const float* bias, bool silu, const ConvSequence* sequences, std::int64_t count,
-                   float* y) {
+void conv1d_causal(const float* x, std::int64_t ldx, std::int64_t channels, std::int64_t kernel,
+                   const float* w, const float* bias, bool silu, const ConvSequence* sequences,
+                   std::int64_t count, float* y) {
   static const ConvVariant active = [] {
     ConvVariant best = conv1d_causal_variants().front();
     for (const auto& variant : conv1d_causal_variants()) {
@@ -126,18 +129,18 @@ void conv1d_causal(const float* x, std::int64_t channels, std::int64_t kernel, c
     }
     return best;
   }();
-  conv1d_causal_with(active, x, channels, kernel, w, bias, silu, sequences, count, y);
+  conv1d_causal_with(active, x, ldx, channels, kernel, w, bias, silu, sequences, count, y);
 }
 
-void conv1d_causal(Stream& stream, const float* x, std::int64_t channels, std::int64_t kernel,
-                   const float* w, const float* bias, bool silu, const ConvSequence* sequences,
-                   std::int64_t count, float* y) {
+void conv1d_causal(Stream& stream, const float* x, std::int64_t ldx, std::int64_t channels,
+                   std::int64_t kernel, const float* w, const float* bias, bool silu,
+                   const ConvSequence* sequences, std::int64_t count, float* y) {
   if (!stream.is_cuda()) {
-    return conv1d_causal(x, channels, kernel, w, bias, silu, sequences, count, y);
+    return conv1d_causal(x, ldx, channels, kernel, w, bias, silu, sequences, count, y);
   }
   static const CudaKernel<ConvCudaArgs> run("aquatint_cuda_conv1d_causal");
-  check(x, channels, kernel, w, sequences, count, y);
-  ConvCudaArgs args{x, w, bias, y, channels, kernel, silu, 0, {}};
+  check(x, ldx, channels, kernel, w, sequences, count, y);
+  ConvCudaArgs args{x, w, bias, y, ldx, channels, kernel, silu, 0, {}};
   for (std::int64_t s = 0; s < count; ++s) {
     const ConvSequence& sequence = sequences[s];
     args.sequences[args.count++] = {sequence.first_row, sequence.tokens, sequence.window};

@@ -11,11 +11,12 @@ constexpr int64_t kConvTile = 256;
 constexpr int64_t kMaxConvTaps = 8;
 
 struct ConvArgs {
-  const float* x;       // [tokens, channels] of the sequence
+  const float* x;       // [tokens, channels] of the sequence, rows ldx apart
   const float* window;  // [kernel - 1, channels] before it
   const float* w;       // [channels, kernel]
   const float* bias;    // [channels] or null
   float* y;             // [tokens, channels] of the sequence
+  int64_t ldx;
   int64_t channels;
   int64_t kernel;
   bool silu;

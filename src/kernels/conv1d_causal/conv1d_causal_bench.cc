@@ -20,8 +20,8 @@ void conv_bench(benchmark::State& state) {
   // Inputs, outputs and taps once; windows are read and written.
   const std::size_t values = 2 * n + w.size() + 2 * windows.size();
   report_share_of_copy(state, static_cast<double>(values * 4), [&] {
-    conv1d_causal(x.data(), channels, kKernel, w.data(), nullptr, true, sequences.data(), count,
-                  y.data());
+    conv1d_causal(x.data(), channels, channels, kKernel, w.data(), nullptr, true, sequences.data(),
+                  count, y.data());
   });
 }
 BENCHMARK(conv_bench)

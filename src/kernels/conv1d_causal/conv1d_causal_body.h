@@ -51,9 +51,8 @@ void conv_tile(const ConvArgs& args, const ConvTile& tile) {
     const float* rows[kMaxConvTaps];
     for (int j = 0; j < kTaps; ++j) {
       const int64_t i = t - (kTaps - 1) + j;
-      rows[j] =
-          (i < 0 ? args.window + (i + kTaps - 1) * args.channels : args.x + i * args.channels) +
-          tile.channel_begin;
+      rows[j] = (i < 0 ? args.window + (i + kTaps - 1) * args.channels : args.x + i * args.ldx) +
+                tile.channel_begin;
     }
     float* y = args.y + t * args.channels + tile.channel_begin;
     for (int64_t c = 0; c < whole; c += V::kWidth) {

@@ -17,6 +17,8 @@ struct Case {
   std::int64_t channels, kernel;
   bool with_bias, silu;
   std::vector<std::int64_t> tokens;  // of each sequence
+  std::int64_t gap = 0;              // between rows of the input
+  std::int64_t ldx() const { return channels + gap; }
 };
 
 struct Data {
@@ -25,7 +27,7 @@ struct Data {
   explicit Data(const Case& c) {
     for (const std::int64_t n : c.tokens) rows += n;
     window_size = (c.kernel - 1) * c.channels;
-    x = random_values(rows * c.channels, 1);
+    x = random_values(rows * c.ldx(), 1);
     w = random_values(c.channels * c.kernel, 2);
     bias = random_values(c.channels, 3);
     windows = random_values(window_size * static_cast<std::int64_t>(c.tokens.size()), 4);
@@ -56,15 +58,15 @@ void expect_matches(const Case& c) {
   const auto count = static_cast<std::int64_t>(c.tokens.size());
   const float* bias = c.with_bias ? data.bias.data() : nullptr;
   auto windows = data.windows;
-  std::vector<float> expected(data.x.size());
+  std::vector<float> expected(static_cast<std::size_t>(data.rows * c.channels));
   const auto sequences = data.sequences(c, windows.data());
-  conv1d_causal_with(conv1d_causal_variants().front(), data.x.data(), c.channels, c.kernel,
+  conv1d_causal_with(conv1d_causal_variants().front(), data.x.data(), c.ldx(), c.channels, c.kernel,
                      data.w.data(), bias, c.silu, sequences.data(), count, expected.data());
 
   const DeviceArray x(data.x), w(data.w), d_bias(data.bias), d_windows(data.windows);
   const auto y = DeviceArray<float>::poisoned(expected.size());
   const auto on_gpu = data.sequences(c, d_windows.data());
-  conv1d_causal(gpu_stream(), x.data(), c.channels, c.kernel, w.data(),
+  conv1d_causal(gpu_stream(), x.data(), c.ldx(), c.channels, c.kernel, w.data(),
                 c.with_bias ? d_bias.data() : nullptr, c.silu, on_gpu.data(), count, y.data());
   const auto actual = y.host();
   for (std::size_t i = 0; i < actual.size(); ++i) {
@@ -82,7 +84,8 @@ TEST(Conv1dCausalCuda, MatchesTheReferenceAndUpdatesWindows) {
                       kernel,
                       kernel % 3 != 0,
                       kernel % 2 == 0,
-                      {1, 90, 0, 2, 65, 16, 15, 17, 5, 7, 8, 3}});
+                      {1, 90, 0, 2, 65, 16, 15, 17, 5, 7, 8, 3},
+                      kernel % 4 == 0 ? 13 : 0});
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -49,8 +50,8 @@ std::vector<float> in_calls(const ConvVariant& variant, const std::vector<float>
   std::int64_t row = 0;
   for (const std::int64_t length : lengths) {
     const ConvSequence sequence{row, length, window.data()};
-    conv1d_causal_with(variant, x.data(), channels, kernel, w.data(), bias, silu, &sequence, 1,
-                       y.data());
+    conv1d_causal_with(variant, x.data(), channels, channels, kernel, w.data(), bias, silu,
+                       &sequence, 1, y.data());
     row += length;
   }
   return y;
@@ -98,7 +99,7 @@ TEST(Conv1dCausal, SequencesOfOneCallAreIndependent) {
     sequences.push_back({row, tokens[s], windows.data() + s * (kKernel - 1) * kChannels});
     row += tokens[s];
   }
-  conv1d_causal(x.data(), kChannels, kKernel, w.data(), nullptr, true, sequences.data(),
+  conv1d_causal(x.data(), kChannels, kChannels, kKernel, w.data(), nullptr, true, sequences.data(),
                 static_cast<std::int64_t>(sequences.size()), y.data());
   for (const auto& sequence : sequences) {
     const auto begin = x.begin() + sequence.first_row * kChannels;
@@ -113,19 +114,43 @@ TEST(Conv1dCausal, TheWindowHoldsTheLastInputsOldestFirst) {
   const std::vector<float> x = {1, 10, 2, 20}, w(8, 0.0F);
   std::vector<float> window = {-3, -30, -2, -20, -1, -10}, y(4);
   const ConvSequence two{0, 2, window.data()};
-  conv1d_causal(x.data(), 2, 4, w.data(), nullptr, false, &two, 1, y.data());
+  conv1d_causal(x.data(), 2, 2, 4, w.data(), nullptr, false, &two, 1, y.data());
   EXPECT_EQ(window, (std::vector<float>{-1, -10, 1, 10, 2, 20}));
+}
+
+TEST(Conv1dCausal, RowsOfTheInputMayLieApart) {
+  constexpr std::int64_t kRows = 70, kGap = 11, kKernel = 4;
+  for (const std::int64_t channels : {5, 16, 300}) {
+    const std::int64_t ldx = channels + kGap;
+    const auto wide = random_values(kRows * ldx, 6), w = random_values(channels * kKernel, 7);
+    std::vector<float> dense, y(static_cast<std::size_t>(kRows * channels));
+    for (std::int64_t t = 0; t < kRows; ++t) {
+      const auto row = wide.begin() + t * ldx;
+      dense.insert(dense.end(), row, row + channels);
+    }
+    for (const auto& variant : conv1d_causal_variants()) {
+      if (variant.isa > detected_isa()) continue;
+      std::vector<float> window(static_cast<std::size_t>((kKernel - 1) * channels), 0.0F);
+      for (const auto& [row, tokens] : {std::pair{0, 2}, std::pair{2, 68}}) {
+        const ConvSequence sequence{row, tokens, window.data()};
+        conv1d_causal_with(variant, wide.data(), ldx, channels, kKernel, w.data(), nullptr, true,
+                           &sequence, 1, y.data());
+      }
+      EXPECT_EQ(y, in_calls(variant, dense, channels, kKernel, w, nullptr, true, {2, 68}));
+    }
+  }
 }
 
 TEST(Conv1dCausal, RejectsSizesAndArraysThatCannotBe) {
   float x = 0, y = 0, w = 0;
   const ConvSequence good{0, 1, &x}, no_window{0, 1, nullptr}, negative{0, -1, &x};
-  EXPECT_THROW(conv1d_causal(&x, 1, 9, &w, nullptr, false, &good, 1, &y), Error);
-  EXPECT_THROW(conv1d_causal(&x, 1, 0, &w, nullptr, false, &good, 1, &y), Error);
-  EXPECT_THROW(conv1d_causal(&x, 0, 4, &w, nullptr, false, &good, 1, &y), Error);
-  EXPECT_THROW(conv1d_causal(&x, 1, 4, &w, nullptr, false, &no_window, 1, &y), Error);
-  EXPECT_THROW(conv1d_causal(&x, 1, 4, &w, nullptr, false, &negative, 1, &y), Error);
-  EXPECT_NO_THROW(conv1d_causal(&x, 1, 1, &w, nullptr, false, &no_window, 1, &y));
+  EXPECT_THROW(conv1d_causal(&x, 1, 1, 9, &w, nullptr, false, &good, 1, &y), Error);
+  EXPECT_THROW(conv1d_causal(&x, 1, 1, 0, &w, nullptr, false, &good, 1, &y), Error);
+  EXPECT_THROW(conv1d_causal(&x, 1, 2, 4, &w, nullptr, false, &good, 1, &y), Error);
+  EXPECT_THROW(conv1d_causal(&x, 1, 0, 4, &w, nullptr, false, &good, 1, &y), Error);
+  EXPECT_THROW(conv1d_causal(&x, 1, 1, 4, &w, nullptr, false, &no_window, 1, &y), Error);
+  EXPECT_THROW(conv1d_causal(&x, 1, 1, 4, &w, nullptr, false, &negative, 1, &y), Error);
+  EXPECT_NO_THROW(conv1d_causal(&x, 1, 1, 1, &w, nullptr, false, &no_window, 1, &y));
 }
 
 }  // namespace

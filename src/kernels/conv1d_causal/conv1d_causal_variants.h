@@ -19,8 +19,9 @@ struct ConvVariant {
 const std::vector<ConvVariant>& conv1d_causal_variants();
 
 // conv1d_causal() with a chosen variant.
-void conv1d_causal_with(const ConvVariant& variant, const float* x, std::int64_t channels,
-                        std::int64_t kernel, const float* w, const float* bias, bool silu,
-                        const ConvSequence* sequences, std::int64_t count, float* y);
+void conv1d_causal_with(const ConvVariant& variant, const float* x, std::int64_t ldx,
+                        std::int64_t channels, std::int64_t kernel, const float* w,
+                        const float* bias, bool silu, const ConvSequence* sequences,
+                        std::int64_t count, float* y);
 
 }  // namespace aquatint::kernels

@@ -18,8 +18,8 @@ __host__ __device__ int64_t runs_of(const ConvCudaSequence& sequence) {
 
 // The window's rows follow the inputs that came in; `old` holds what it was.
 template <int kTaps>
-__device__ void update_window(const ConvCudaSequence& sequence, const float* x, int64_t channels,
-                              const float (&old)[kTaps]) {
+__device__ void update_window(const ConvCudaSequence& sequence, const float* x, int64_t ldx,
+                              int64_t channels, const float (&old)[kTaps]) {
   constexpr int kKept = kTaps - 1;
 #pragma unroll
   for (int i = 0; i < kKept; ++i) {
@@ -27,7 +27,7 @@ __device__ void update_window(const ConvCudaSequence& sequence, const float* x, 
     const int64_t t = sequence.tokens - kKept + i;
     float value = 0;
     if (t >= 0) {
-      value = x[t * channels];
+      value = x[t * ldx];
     } else {
 #pragma unroll
       for (int j = 0; j < kKept; ++j) {
@@ -48,7 +48,7 @@ __global__ void convolve(const __grid_constant__ ConvCudaArgs a) {
   for (; run >= runs_of(a.sequences[s]); ++s) run -= runs_of(a.sequences[s]);
   ConvCudaSequence sequence = a.sequences[s];
   if (kKept > 0) sequence.window += channel;
-  const float* x = a.x + sequence.first_row * a.channels + channel;
+  const float* x = a.x + sequence.first_row * a.ldx + channel;
   float* y = a.y + sequence.first_row * a.channels + channel;
 
   float w[kTaps];
@@ -61,7 +61,7 @@ __global__ void convolve(const __grid_constant__ ConvCudaArgs a) {
   float recent[kTaps];  // the inputs before the next one, oldest first, and room for that one
 #pragma unroll
   for (int j = 0; j < kKept; ++j) {
-    recent[j] = begin == 0 ? sequence.window[j * a.channels] : x[(begin - kKept + j) * a.channels];
+    recent[j] = begin == 0 ? sequence.window[j * a.channels] : x[(begin - kKept + j) * a.ldx];
   }
   float old[kTaps];
 #pragma unroll
@@ -69,7 +69,7 @@ __global__ void convolve(const __grid_constant__ ConvCudaArgs a) {
 
 #pragma unroll 4
   for (int64_t t = begin; t < end; ++t) {
-    recent[kKept] = x[t * a.channels];
+    recent[kKept] = x[t * a.ldx];
     float sum = bias;
 #pragma unroll
     for (int j = 0; j < kTaps; ++j) sum += w[j] * recent[j];
@@ -79,7 +79,7 @@ __global__ void convolve(const __grid_constant__ ConvCudaArgs a) {
     for (int j = 0; j < kKept; ++j) recent[j] = recent[j + 1];
   }
   // This thread alone has read this channel of the window, above.
-  if (kKept > 0 && begin == 0) update_window<kTaps>(sequence, x, a.channels, old);
+  if (kKept > 0 && begin == 0) update_window<kTaps>(sequence, x, a.ldx, a.channels, old);
 }
 
 template <int kTaps>

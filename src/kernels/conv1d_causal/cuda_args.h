@@ -14,11 +14,11 @@ struct ConvCudaSequence {
 struct ConvCudaArgs {
   static constexpr int64_t kMostSequences = 64;
 
-  const float* x = nullptr;     // [rows, channels]
+  const float* x = nullptr;     // [rows, channels], rows ldx apart
   const float* w = nullptr;     // [channels, kernel]
   const float* bias = nullptr;  // [channels] or null
   float* y = nullptr;           // [rows, channels], apart from x
-  int64_t channels = 0, kernel = 0;
+  int64_t ldx = 0, channels = 0, kernel = 0;
   bool silu = false;
   int64_t count = 0;
   ConvCudaSequence sequences[kMostSequences];

@@ -12,7 +12,7 @@ void conv1d_causal_reference(const ConvArgs& args, const ConvTile& tile) noexcep
       for (int64_t j = 0; j < args.kernel; ++j) {
         const int64_t i = t - before + j;  // negative: in the window
         const float* row = i < 0 ? args.window + (i + before) * args.channels  //
-                                 : args.x + i * args.channels;
+                                 : args.x + i * args.ldx;
         sum += static_cast<double>(args.w[c * args.kernel + j]) * static_cast<double>(row[c]);
       }
       if (args.silu) sum /= 1.0 + std::exp(-sum);

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <limits>
 #include <memory>
-#include <new>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -17,6 +16,7 @@
 #include "device/device_memory.h"
 #include "kernels/gla/cuda_args.h"
 #include "kernels/gla/gla_kernels.h"
+#include "kernels/thread_scratch.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -67,24 +67,6 @@ void check_normalizer(float normalizer) {
   if (!(normalizer > 0.0F)) {
     raise(ErrorKind::kInvalidArgument, "gla: gate normalizer {} is not positive", normalizer);
   }
-}
-
-// Scratch of this thread, kept between calls and only ever grown.
-void* thread_scratch(std::int64_t bytes) {
-  struct Deleter {
-    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
-  };
-  thread_local std::unique_ptr<std::byte, Deleter> buffer;
-  thread_local std::int64_t capacity = 0;
-  if (bytes > capacity) {
-    buffer.reset();
-    capacity = 0;
-    const auto size = static_cast<std::size_t>(bytes);
-    buffer.reset(static_cast<std::byte*>(::operator new (size, std::align_val_t{64})));
-    std::fill_n(buffer.get(), size, std::byte{0});
-    capacity = bytes;
-  }
-  return buffer.get();
 }
 
 HeadTask head_task(const GlaShape& shape, const GlaSequence& sequence, const Tensors& tensors,

@@ -1,6 +1,5 @@
 // Internal to kernels/gla: the gate's log decay and its exponential, for AVX2 and AVX-512 (V = a
-// Vec of kernels/simd_*.h). log(1 + e) is computed as 2 atanh(e / (2 + e)), which stays exact for
-// tiny e.
+// Vec of kernels/simd_*.h).
 #pragma once
 
 #include <stdint.h>
@@ -24,26 +23,12 @@ template <typename V>
   }
 }
 
-// log(1 + e) for 0 <= e <= 1, relative error below 2e-7; the polynomial is a minimax fit of
-// atanh(t)/t in t^2 (relative error 4e-9).
-template <typename V>
-typename V::Reg log1p_unit(typename V::Reg e) {
-  const auto t = V::div(e, V::add(V::set(2.0F), e));
-  const auto z = V::mul(t, t);
-  auto p = V::set(0.140891675F);
-  p = V::fma(p, z, V::set(0.139803014F));
-  p = V::fma(p, z, V::set(0.200124551F));
-  p = V::fma(p, z, V::set(0.333331573F));
-  p = V::fma(p, z, V::set(1.0F));
-  return V::mul(V::add(t, t), p);
-}
-
 // The second operand of V::min and V::max wins when either is NaN, so that x's NaN stays.
 template <typename V>
 typename V::Reg log_decay_of(typename V::Reg x, typename V::Reg normalizer,
                              typename V::Reg lowest) {
   const auto minus_abs = V::min(V::sub(V::zero(), x), x);
-  const auto softplus = log1p_unit<V>(vector_exp<V>(minus_abs));
+  const auto softplus = vector_log1p_unit<V>(vector_exp<V>(minus_abs));
   return V::max(lowest, V::div(V::sub(V::min(V::zero(), x), softplus), normalizer));
 }
 

@@ -1,0 +1,16 @@
+// Mamba checkpoints against the implementations they must agree with, and configurations that must
+// be understood or refused.
+#include "models/mamba.h"
+
+#include "models/test_models.h"
+
+namespace aquatint {
+namespace {
+
+TEST(MambaReference, LogitsAndHiddenValuesMatchThePythonImplementation) {
+  AQUATINT_SHARED_PATH(folder, "models/mamba");
+  testing::expect_matches_reference(folder, {}, testing::HiddenValues::kAfter);
+}
+
+}  // namespace
+}  // namespace aquatint
