@@ -29,6 +29,9 @@ Mamba::Mamba(const Config& config)
     : StateSpaceModel(config, {768, 32, 50280, /*states=*/16, /*original_states=*/16,
                                /*tied=*/true}) {
   const Config mixer = mixer_keys(config);
+  if (original_ && original_mixer(config) != "Mamba1") {
+    mixer.raise_unsupported("layer", "the mixer must be 'Mamba1' or 'Mamba2'");
+  }
   const char* key = original_ ? "dt_rank" : "time_step_rank";
   const bool automatic =
       !mixer.has(key) || (mixer.is_string(key) && mixer.get_string(key) == "auto");
@@ -79,7 +82,8 @@ std::unique_ptr<Mixer> Mamba::load_mixer(const std::string& prefix, const Weight
 }  // namespace
 
 bool matches_mamba(const Config& config) {
-  if (is_original_state_space(config)) return original_mixer(config) == "Mamba1";
+  // Whatever is not Mamba-2 comes here, to be refused by name.
+  if (is_original_state_space(config)) return original_mixer(config) != "Mamba2";
   return config.get_string("model_type", "") == "mamba";
 }
 
