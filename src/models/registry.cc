@@ -1,6 +1,7 @@
 #include "models/architecture.h"
 #include "models/gla.h"
 #include "models/mamba.h"
+#include "models/mamba2.h"
 #include "models/relatives.h"
 
 namespace aquatint {
@@ -9,6 +10,7 @@ const std::vector<ArchitectureEntry>& architecture_registry() {
   static const std::vector<ArchitectureEntry> entries = {
       {"gla", matches_gla, make_gla},
       {"mamba", matches_mamba, make_mamba},
+      {"mamba2", matches_mamba2, make_mamba2},
   };
   return entries;
 }
