@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "kernels/gated_norm/gated_norm.h"
+#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/quantize_rows/quantize_rows.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/round_bf16/round_bf16.h"
@@ -26,6 +27,20 @@ LinearInput LinearInput::values(ForwardContext& context, const float* x, std::in
   return input;
 }
 
+LinearInput LinearInput::normalized(ForwardContext& context, const float* x, const LayerNorm& norm,
+                                    std::int64_t rows, std::int64_t columns) {
+  LinearInput input(context, Source::kLayerNorm, rows, columns);
+  input.x_ = x;
+  input.layer_norm_ = &norm;
+  return input;
+}
+
+LinearInput LinearInput::normalized(ForwardContext& context, const float* x, const Norm& norm,
+                                    std::int64_t rows, std::int64_t columns) {
+  return std::visit(
+      [&](const auto& either) { return normalized(context, x, either, rows, columns); }, norm);
+}
+
 LinearInput LinearInput::normalized(ForwardContext& context, const float* x, const RmsNorm& norm,
                                     std::int64_t rows, std::int64_t columns) {
   LinearInput input(context, Source::kNorm, rows, columns);
@@ -40,6 +55,15 @@ LinearInput LinearInput::gated(ForwardContext& context, kernels::Activation acti
   LinearInput input(context, Source::kGated, rows, columns);
   input.gate_ = gate;
   input.up_ = up;
+  input.activation_ = activation;
+  return input;
+}
+
+LinearInput LinearInput::activated(ForwardContext& context, kernels::Activation activation,
+                                   const kernels::ProductView& x, std::int64_t rows,
+                                   std::int64_t columns) {
+  LinearInput input(context, Source::kGated, rows, columns);
+  input.gate_ = x;
   input.activation_ = activation;
   return input;
 }
@@ -78,8 +102,15 @@ bool LinearInput::make(const kernels::RowSink& sink, int tag) {
     return kernels::rms_norm(stream, x_, weight_data(*norm_), rows_, columns_, norm_->eps, sink,
                              tag);
   }
+  if (source_ == Source::kLayerNorm) {
+    const LayerNorm& norm = *layer_norm_;
+    return kernels::layer_norm(stream, x_, norm.weight.data<float>(), norm.bias.data<float>(),
+                               rows_, columns_, norm.eps, sink);
+  }
   if (source_ == Source::kGated) {
-    return kernels::gated_activation(stream, activation_, *gate_, *up_, rows_, columns_, sink, tag);
+    return kernels::gated_activation(stream, activation_, *gate_,
+                                     up_.value_or(kernels::ProductView{}), rows_, columns_, sink,
+                                     tag);
   }
   AQUATINT_ASSERT(source_ == Source::kGatedNorm);
   const std::int64_t dv = columns_ / heads_;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "kernels/activation/activation.h"
@@ -24,18 +25,34 @@ struct RmsNorm {
   float eps = 1e-6f;
 };
 
+// On the CPU only.
+struct LayerNorm {
+  Tensor weight, bias;  // float32 [columns]
+  float eps = 1e-5f;
+};
+
+using Norm = std::variant<RmsNorm, LayerNorm>;
+
 class LinearInput {
  public:
   // Values that exist already: [rows, columns], row-major. They must outlive this object.
   static LinearInput values(ForwardContext& context, const float* x, std::int64_t rows,
                             std::int64_t columns);
-  // RMSNorm of x, computed on demand.
+  // A norm of x, computed on demand.
   static LinearInput normalized(ForwardContext& context, const float* x, const RmsNorm& norm,
+                                std::int64_t rows, std::int64_t columns);
+  static LinearInput normalized(ForwardContext& context, const float* x, const LayerNorm& norm,
+                                std::int64_t rows, std::int64_t columns);
+  static LinearInput normalized(ForwardContext& context, const float* x, const Norm& norm,
                                 std::int64_t rows, std::int64_t columns);
   // activation(gate) * up of two products in the forms they left, computed on demand.
   static LinearInput gated(ForwardContext& context, kernels::Activation activation,
                            const kernels::ProductView& gate, const kernels::ProductView& up,
                            std::int64_t rows, std::int64_t columns);
+  // activation(x) of a product, computed on demand, on the CPU only.
+  static LinearInput activated(ForwardContext& context, kernels::Activation activation,
+                               const kernels::ProductView& x, std::int64_t rows,
+                               std::int64_t columns);
   // RMSNorm of each head of o [rows, heads * dv], then times silu(gate) if there is one, computed
   // on demand.
   static LinearInput gated_norm(ForwardContext& context, const float* o,
@@ -60,7 +77,7 @@ class LinearInput {
   const std::uint16_t* plain_bf16(const std::string& consumer);
 
  private:
-  enum class Source { kValues, kNorm, kGated, kGatedNorm };
+  enum class Source { kValues, kNorm, kLayerNorm, kGated, kGatedNorm };
   struct Int8Form {
     std::int64_t group_size, groups;
     kernels::Int8Rows rows;
@@ -81,6 +98,7 @@ class LinearInput {
   const std::uint16_t* plain_bf16_ = nullptr;
   const float* x_ = nullptr;  // input of a normalization
   const RmsNorm* norm_ = nullptr;
+  const LayerNorm* layer_norm_ = nullptr;
   std::int64_t heads_ = 1;
   std::optional<kernels::ProductView> gate_, up_;
   bool with_bf16_ = false;  // int8 is to be made together with plain bfloat16

@@ -18,6 +18,12 @@ std::int64_t checked_blocks(const Config& config, const char* key, std::int64_t 
         kMostBlocks);
 }
 
+kernels::Activation known_activation(const Config& config, const char* key, const std::string& name,
+                                     std::optional<kernels::Activation> activation) {
+  if (activation) return *activation;
+  raise(ErrorKind::kUnsupported, "'{}': {} '{}' is not supported", config.origin(), key, name);
+}
+
 }  // namespace
 
 void require(bool condition, const Config& config, const char* what, std::int64_t value,
@@ -50,8 +56,13 @@ std::int64_t blocks_key(const Config& config, const char* key, std::int64_t fall
 
 kernels::Activation activation_key(const Config& config, const char* key, const char* fallback) {
   const std::string name = config.get_string(key, fallback);
-  if (const auto activation = kernels::activation_from_name(name)) return *activation;
-  raise(ErrorKind::kUnsupported, "'{}': {} '{}' is not supported", config.origin(), key, name);
+  return known_activation(config, key, name, kernels::activation_from_name(name));
+}
+
+kernels::Activation transformers_activation_key(const Config& config, const char* key,
+                                                const char* fallback) {
+  const std::string name = config.get_string(key, fallback);
+  return known_activation(config, key, name, kernels::activation_from_transformers(name));
 }
 
 }  // namespace aquatint

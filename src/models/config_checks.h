@@ -27,5 +27,8 @@ std::int64_t blocks_key(const Config& config, const char* key);
 std::int64_t blocks_key(const Config& config, const char* key, std::int64_t fallback);
 // The activation named under `key`. Error kUnsupported for a name that is not known.
 kernels::Activation activation_key(const Config& config, const char* key, const char* fallback);
+// The same in configurations of transformers, where "gelu" is the exact form.
+kernels::Activation transformers_activation_key(const Config& config, const char* key,
+                                                const char* fallback);
 
 }  // namespace aquatint

@@ -55,6 +55,12 @@ std::optional<Activation> activation_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<Activation> activation_from_transformers(std::string_view name) {
+  if (name == "gelu" || name == "gelu_python") return Activation::kGelu;
+  if (name == "gelu_python_tanh") return Activation::kGeluTanh;
+  return activation_from_name(name);
+}
+
 void activate(Activation activation, float* x, std::int64_t n) {
   if (activation == Activation::kIdentity) return;
   parallel_for(n, kElementsPerThread, [&](std::int64_t begin, std::int64_t end) {
@@ -65,7 +71,8 @@ void activate(Activation activation, float* x, std::int64_t n) {
 void gated_activation(Activation activation, const float* gate, const float* up, std::int64_t n,
                       float* y) {
   parallel_for(n, kElementsPerThread, [&](std::int64_t begin, std::int64_t end) {
-    kernels().gated(activation, gate + begin, up + begin, end - begin, y + begin);
+    const float* factor = up != nullptr ? up + begin : nullptr;
+    kernels().gated(activation, gate + begin, factor, end - begin, y + begin);
   });
 }
 
@@ -97,12 +104,12 @@ bool gated_activation(Stream& stream, Activation activation, const ProductView& 
                       const RowSink& sink, int tag) {
   if (stream.is_cuda()) {
     static const CudaKernel<GatedRowsCudaArgs> kernel("aquatint_cuda_gated_rows");
-    AQUATINT_ASSERT(columns > 0);
+    AQUATINT_ASSERT(columns > 0 && up.ld > 0);
     kernel(stream, {activation, gate, up, rows, columns, sink}, tag);
     return true;
   }
-  AQUATINT_ASSERT(gate.f32 != nullptr && gate.ld == columns);
-  AQUATINT_ASSERT(up.f32 != nullptr && up.ld == columns && sink.bf16 == nullptr);
+  AQUATINT_ASSERT(gate.f32 != nullptr && gate.ld == columns && sink.bf16 == nullptr);
+  AQUATINT_ASSERT(up.f32 == nullptr || up.ld == columns);
   if (sink.int8 != nullptr) {
     return gated_activation_int8(activation, gate.f32, up.f32, rows, columns, sink.group_size,
                                  sink.groups, sink.int8, sink.scales, sink.group_sums);

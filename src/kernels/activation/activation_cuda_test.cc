@@ -17,8 +17,8 @@ using testing::DeviceArray;
 using testing::gpu_stream;
 
 constexpr Activation kAll[] = {
-    Activation::kIdentity,   Activation::kSilu,        Activation::kRelu,    Activation::kSigmoid,
-    Activation::kLogSigmoid, Activation::kSquaredRelu, Activation::kGeluTanh};
+    Activation::kIdentity,   Activation::kSilu,        Activation::kRelu,     Activation::kSigmoid,
+    Activation::kLogSigmoid, Activation::kSquaredRelu, Activation::kGeluTanh, Activation::kGelu};
 
 class ActivationCuda : public ::testing::Test {
  protected:

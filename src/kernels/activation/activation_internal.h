@@ -14,7 +14,7 @@ inline constexpr float kActivationSmallestAbsmax = 1e-30f;
 // Pointers are to whole matrices as in activation.h.
 struct GatedInt8Args {
   const float* gate = nullptr;
-  const float* up = nullptr;
+  const float* up = nullptr;  // or null: no factor
   std::int64_t columns = 0;
   std::int64_t group_size = 0;
   std::int64_t groups = 0;

@@ -12,6 +12,7 @@ enum class Activation {
   kLogSigmoid,   // -log(1 + exp(-x))
   kSquaredRelu,  // max(x, 0)^2
   kGeluTanh,     // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+  kGelu,         // x / 2 * (1 + erf(x / sqrt(2)))
 };
 
 }  // namespace aquatint::kernels

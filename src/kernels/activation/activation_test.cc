@@ -14,8 +14,8 @@ namespace aquatint::kernels {
 namespace {
 
 const std::vector<Activation> kAll = {
-    Activation::kIdentity,   Activation::kSilu,        Activation::kRelu,    Activation::kSigmoid,
-    Activation::kLogSigmoid, Activation::kSquaredRelu, Activation::kGeluTanh};
+    Activation::kIdentity,   Activation::kSilu,        Activation::kRelu,     Activation::kSigmoid,
+    Activation::kLogSigmoid, Activation::kSquaredRelu, Activation::kGeluTanh, Activation::kGelu};
 const std::vector<std::int64_t> kSizes = {1, 7, 8, 9, 15, 16, 17, 31, 100, 257, 1000};
 
 std::size_t size(std::int64_t n) {
@@ -46,6 +46,10 @@ TEST(Activation, NamesAreThoseOfConfigs) {
   EXPECT_EQ(activation_from_name("logsigmoid"), Activation::kLogSigmoid);
   EXPECT_EQ(activation_from_name("sqrelu"), Activation::kSquaredRelu);
   EXPECT_EQ(activation_from_name("gelu_new"), Activation::kGeluTanh);
+  EXPECT_EQ(activation_from_name("gelu"), Activation::kGeluTanh);
+  EXPECT_EQ(activation_from_transformers("gelu"), Activation::kGelu);
+  EXPECT_EQ(activation_from_transformers("gelu_new"), Activation::kGeluTanh);
+  EXPECT_EQ(activation_from_transformers("silu"), Activation::kSilu);
   EXPECT_EQ(activation_from_name("Swish"), std::nullopt);
   EXPECT_EQ(activation_from_name(""), std::nullopt);
 }
@@ -58,7 +62,8 @@ TEST(Activation, ReferenceHasKnownValues) {
                                                     {0.11920292f, 0.5f, 0.95257413f},
                                                     {-2.126928f, -0.6931472f, -0.04858735f},
                                                     {0, 0, 9},
-                                                    {-0.04540231f, 0, 2.9963627f}};
+                                                    {-0.04540231f, 0, 2.9963627f},
+                                                    {-0.04550026f, 0, 2.9959503f}};
   for (std::size_t i = 0; i < kAll.size(); ++i) {
     std::vector<float> y(x.size());
     detail::kActivationReference.gated(kAll[i], x.data(), nullptr, 3, y.data());
@@ -106,12 +111,28 @@ TEST(Activation, SiluIsAccurateOverTheWholeRange) {
   }
 }
 
+TEST(Activation, ExactGeluIsAccurateOverTheWholeRange) {
+  std::vector<float> x;
+  for (float v = -14.0f; v < 14.0f; v += 0.00113f) x.push_back(v);
+  for (const auto& variant : detail::activation_variants()) {
+    std::vector<float> y(x.size());
+    variant.kernels->gated(Activation::kGelu, x.data(), nullptr,
+                           static_cast<std::int64_t>(x.size()), y.data());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const auto v = static_cast<double>(x[i]);
+      const double exact = 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+      ASSERT_NEAR(static_cast<double>(y[i]), exact, 1e-7 + 1e-6 * std::abs(exact)) << x[i];
+    }
+  }
+}
+
 TEST(Activation, ExtremesNeitherOverflowNorHideNaN) {
   const std::vector<float> x = {
       -3e38f, -1000, -100, 100, 1000, 3e38f, std::numeric_limits<float>::quiet_NaN()};
   for (const auto& variant : detail::activation_variants()) {
     for (const Activation activation :
-         {Activation::kSilu, Activation::kSigmoid, Activation::kLogSigmoid, Activation::kRelu}) {
+         {Activation::kSilu, Activation::kSigmoid, Activation::kLogSigmoid, Activation::kRelu,
+          Activation::kGelu}) {
       std::vector<float> y(x.size());
       variant.kernels->gated(activation, x.data(), nullptr, 7, y.data());
       for (std::size_t i = 0; i < 6; ++i) EXPECT_TRUE(std::isfinite(y[i])) << x[i];

@@ -22,6 +22,8 @@ __device__ float apply(Activation activation, float x) {
       return (x < 0 ? x : 0.0f) - log1pf(expf(-fabsf(x)));
     case Activation::kSquaredRelu:
       return x < 0 ? 0.0f : x * x;
+    case Activation::kGelu:
+      return 0.5f * x * erfcf(-0.70710678f * x);
     case Activation::kGeluTanh:
       break;
   }

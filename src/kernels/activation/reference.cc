@@ -20,6 +20,8 @@ double apply(Activation activation, double x) {
       return (x < 0 ? x : 0.0) - std::log1p(std::exp(-std::abs(x)));
     case Activation::kSquaredRelu:
       return x < 0 ? 0.0 : x * x;
+    case Activation::kGelu:
+      return 0.5 * x * std::erfc(-x * 0.7071067811865476);
     case Activation::kGeluTanh:
       break;
   }
@@ -63,7 +65,8 @@ bool gated_int8(Activation activation, const GatedInt8Args& a, std::int64_t begi
                 std::int64_t end) noexcept {
   bool finite = true;
   for (std::int64_t m = begin; m < end; ++m) {
-    gated(activation, a.gate + m * a.columns, a.up + m * a.columns, a.columns, a.buffer);
+    const float* up = a.up != nullptr ? a.up + m * a.columns : nullptr;
+    gated(activation, a.gate + m * a.columns, up, a.columns, a.buffer);
     finite = quantize_row(a, m, a.buffer) && finite;
   }
   return finite;
