@@ -8,8 +8,18 @@
 
 namespace aquatint {
 
+std::vector<float> DynamicRope::inverse_frequencies(std::int64_t head_dim,
+                                                    std::int64_t length) const {
+  const double d = static_cast<double>(head_dim);
+  const double stretch =
+      factor * static_cast<double>(length) / static_cast<double>(trained) - (factor - 1);
+  const double power = head_dim > 2 ? std::pow(stretch, d / (d - 2)) : 1.0;
+  return kernels::rope_inverse_frequencies(head_dim, theta * power);
+}
+
 AttentionMixer::AttentionMixer(AttentionConfig config, AttentionWeights weights, Stream& stream)
     : config_(std::move(config)), weights_(std::move(weights)), stream_(&stream) {
+  if (config_.scale == 0) config_.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   const auto half = static_cast<std::int64_t>(config_.inv_freq.size());
   const Tensor host = Tensor::empty({half}, DType::kF32);
   std::copy(config_.inv_freq.begin(), config_.inv_freq.end(), host.mutable_data<float>());
@@ -22,6 +32,41 @@ std::unique_ptr<BlockState> AttentionMixer::new_state() const {
 
 std::size_t AttentionMixer::nbytes() const {
   return weights_.q.nbytes() + weights_.k.nbytes() + weights_.v.nbytes() + weights_.o.nbytes();
+}
+
+// Rotates queries and keys of all rows to their positions.
+void AttentionMixer::rotate(ForwardContext& context, std::span<const Segment> segments,
+                            std::int64_t rows, float* q, float* k) const {
+  const AttentionConfig& c = config_;
+  if (c.inv_freq.empty()) return;
+  Workspace& workspace = context.workspace;
+  Stream& stream = context.stream();
+  std::vector<std::int32_t> host_positions(static_cast<std::size_t>(rows));
+  for (const Segment& s : segments) {
+    for (std::int64_t t = 0; t < s.tokens; ++t) {
+      host_positions[static_cast<std::size_t>(s.first_row + t)] =
+          static_cast<std::int32_t>(s.past + t);
+    }
+  }
+  auto* positions = workspace.take<std::int32_t>(rows);
+  stream.copy(positions, host_positions.data(), host_positions.size() * sizeof(std::int32_t));
+  const auto rotate_rows = [&](std::int64_t first, std::int64_t n, const float* inv_freq) {
+    kernels::rope(stream, q + first * c.heads * c.head_dim, n, c.heads, c.head_dim,
+                  positions + first, inv_freq);
+    kernels::rope(stream, k + first * c.kv_heads * c.head_dim, n, c.kv_heads, c.head_dim,
+                  positions + first, inv_freq);
+  };
+  if (!c.dynamic) return rotate_rows(0, rows, inv_freq_.data<float>());
+  for (const Segment& s : segments) {
+    const std::int64_t usual = std::clamp<std::int64_t>(c.dynamic->trained - s.past, 0, s.tokens);
+    rotate_rows(s.first_row, usual, inv_freq_.data<float>());
+    for (std::int64_t t = usual; t < s.tokens; ++t) {
+      const auto host = c.dynamic->inverse_frequencies(c.head_dim, s.past + t + 1);
+      auto* inv_freq = workspace.take<float>(c.head_dim / 2);
+      stream.copy(inv_freq, host.data(), host.size() * sizeof(float));
+      rotate_rows(s.first_row + t, 1, inv_freq);
+    }
+  }
 }
 
 void AttentionMixer::forward(ForwardContext& context, LinearInput& x,
@@ -37,19 +82,7 @@ void AttentionMixer::forward(ForwardContext& context, LinearInput& x,
   weights_.k.forward(context, x, k);
   weights_.v.forward(context, x, v);
 
-  std::vector<std::int32_t> host_positions(static_cast<std::size_t>(rows));
-  for (const Segment& s : segments) {
-    for (std::int64_t t = 0; t < s.tokens; ++t) {
-      host_positions[static_cast<std::size_t>(s.first_row + t)] =
-          static_cast<std::int32_t>(s.past + t);
-    }
-  }
-  Stream& stream = context.stream();
-  auto* positions = workspace.take<std::int32_t>(rows);
-  stream.copy(positions, host_positions.data(), host_positions.size() * sizeof(std::int32_t));
-  const float* inv_freq = inv_freq_.data<float>();
-  kernels::rope(stream, q, rows, c.heads, c.head_dim, positions, inv_freq);
-  kernels::rope(stream, k, rows, c.kv_heads, c.head_dim, positions, inv_freq);
+  rotate(context, segments, rows, q, k);
   context.tap(weights_.module, ".q", q, rows, q_columns);
   context.tap(weights_.module, ".k", k, rows, kv_columns);
   context.tap(weights_.module, ".v", v, rows, kv_columns);
@@ -61,11 +94,10 @@ void AttentionMixer::forward(ForwardContext& context, LinearInput& x,
     cache.append(k + s.first_row * kv_columns, v + s.first_row * kv_columns, s.tokens);
     sequences.push_back({s.first_row, s.tokens, s.past, cache.keys(), cache.values()});
   }
-  const kernels::AttentionShape shape{c.heads, c.kv_heads, c.head_dim,
-                                      1.0f / std::sqrt(static_cast<float>(c.head_dim)), c.window};
+  const kernels::AttentionShape shape{c.heads, c.kv_heads, c.head_dim, c.scale, c.window};
   float* o = workspace.take<float>(rows * q_columns);
-  kernels::attention(stream, shape, sequences.data(), static_cast<std::int64_t>(sequences.size()),
-                     q, o);
+  kernels::attention(context.stream(), shape, sequences.data(),
+                     static_cast<std::int64_t>(sequences.size()), q, o);
   context.tap(weights_.module, ".o", o, rows, q_columns);
   LinearInput output = LinearInput::values(context, o, rows, q_columns);
   weights_.o.forward_add(context, output, y);

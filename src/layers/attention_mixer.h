@@ -1,7 +1,9 @@
-// Causal softmax attention with rotary positions, grouped queries and an optional sliding window:
-// the mixer of hybrid GLA layers (and of the Llama family). Keys are cached after rotation.
+// Causal softmax attention with grouped queries, with or without rotary positions and a sliding
+// window: the mixer of the Llama family, of GPT-2 and of hybrid GLA layers. Keys are cached after
+// rotation.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,10 +12,23 @@
 
 namespace aquatint {
 
+// Rotary frequencies that change with the length of the text ("dynamic" NTK scaling): from position
+// `trained` on, a token is rotated as the last one of a text that ends with it. So the frequencies
+// of a position never depend on what comes later, nor on how a text is cut into runs.
+struct DynamicRope {
+  double theta = 0, factor = 0;
+  std::int64_t trained = 0;  // positions up to which the frequencies are the usual ones
+  // Inverse frequencies of a text of `length` tokens:
+  // theta' = theta (factor length / trained - (factor - 1))^(d / (d - 2)).
+  std::vector<float> inverse_frequencies(std::int64_t head_dim, std::int64_t length) const;
+};
+
 struct AttentionConfig {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t window = 0;      // keys visible to a query, itself included; 0: all
-  std::vector<float> inv_freq;  // rotary inverse frequencies [head_dim / 2]
+  float scale = 0;              // of the scores; 0: 1 / sqrt(head_dim)
+  std::vector<float> inv_freq;  // rotary inverse frequencies [head_dim / 2]; empty: no rotation
+  std::optional<DynamicRope> dynamic;
 };
 
 struct AttentionWeights {
@@ -31,6 +46,9 @@ class AttentionMixer : public Mixer {
   std::size_t nbytes() const override;
 
  private:
+  void rotate(ForwardContext& context, std::span<const Segment> segments, std::int64_t rows,
+              float* q, float* k) const;
+
   AttentionConfig config_;
   AttentionWeights weights_;
   Stream* stream_;

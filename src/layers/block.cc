@@ -2,20 +2,38 @@
 
 #include "kernels/embedding/embedding.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/scaled_add/scaled_add.h"
 
 namespace aquatint {
+namespace {
+
+// Lets `part` add to hidden values, or to zeros that are scaled before they are added.
+template <typename Part>
+void add_scaled(ForwardContext& context, float scale, std::int64_t n, float* hidden,
+                const Part& part) {
+  if (scale == 1.0f) return part(hidden);
+  float* sum = context.workspace.take<float>(n);
+  context.stream().zero(sum, static_cast<std::size_t>(n) * sizeof(float));
+  part(sum);
+  kernels::scaled_add(context.stream(), hidden, sum, scale, n);
+}
+
+}  // namespace
+
 void PreNormBlock::forward(ForwardContext& context, std::span<const Segment> segments,
                            std::int64_t rows, float* hidden) const {
-  const std::int64_t columns = mixer_norm_.weight.dim(0);
+  const std::int64_t columns = mixer_norm_.weight.dim(0), n = rows * columns;
   {
     const Workspace::Scope scope(context.workspace);
     LinearInput x = LinearInput::normalized(context, hidden, mixer_norm_, rows, columns);
-    mixer_->forward(context, x, segments, hidden);
+    add_scaled(context, residual_scale_, n, hidden,
+               [&](float* y) { mixer_->forward(context, x, segments, y); });
   }
   if (mlp_) {
     const Workspace::Scope scope(context.workspace);
     LinearInput x = LinearInput::normalized(context, hidden, mlp_norm_, rows, columns);
-    mlp_->forward(context, x, hidden);
+    add_scaled(context, residual_scale_, n, hidden,
+               [&](float* y) { mlp_->forward(context, x, y); });
   }
   context.tap(module_, ".output", hidden, rows, columns);
 }
@@ -25,8 +43,9 @@ std::size_t PreNormBlock::nbytes() const {
          (mlp_ ? mlp_norm_.weight.nbytes() : 0);
 }
 
-TokenEmbedding::TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stream& stream)
-    : table_(std::move(table)) {
+TokenEmbedding::TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stream& stream,
+                               float scale)
+    : table_(std::move(table)), scale_(scale) {
   if (auto* dense = std::get_if<Tensor>(&table_)) {
     *dense = dense->on(stream);
     return;
@@ -36,17 +55,21 @@ TokenEmbedding::TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stre
   matrix.scales = matrix.scales.on(stream);
 }
 
-void TokenEmbedding::forward(ForwardContext& context, const std::int32_t* ids, std::int64_t rows,
-                             float* hidden) const {
+void TokenEmbedding::forward(ForwardContext& context, std::span<const Segment>,
+                             const std::int32_t* ids, std::int64_t rows, float* hidden) const {
+  Stream& stream = context.stream();
+  std::int64_t columns = 0;
   if (const auto* dense = std::get_if<Tensor>(&table_)) {
-    kernels::embed_rows(context.stream(), dense->bytes(), dense->dtype(), dense->dim(0),
-                        dense->dim(1), ids, rows, hidden);
-    return;
+    columns = dense->dim(1);
+    kernels::embed_rows(stream, dense->bytes(), dense->dtype(), dense->dim(0), columns, ids, rows,
+                        hidden);
+  } else {
+    const auto& matrix = std::get<QuantizedMatrix>(table_);
+    columns = matrix.columns();
+    kernels::embed_rows_int8(stream, matrix.values.data<std::int8_t>(), matrix.scales.data<float>(),
+                             matrix.rows(), columns, ids, rows, hidden);
   }
-  const auto& matrix = std::get<QuantizedMatrix>(table_);
-  kernels::embed_rows_int8(context.stream(), matrix.values.data<std::int8_t>(),
-                           matrix.scales.data<float>(), matrix.rows(), matrix.columns(), ids, rows,
-                           hidden);
+  if (scale_ != 1.0f) kernels::scale(stream, hidden, scale_, rows * columns);
 }
 
 std::size_t TokenEmbedding::nbytes() const {
@@ -64,7 +87,14 @@ void NormedHead::normalize(ForwardContext& context, const float* hidden, std::in
 void NormedHead::logits(ForwardContext& context, const float* normed, std::int64_t rows,
                         float* logits) const {
   const Workspace::Scope scope(context.workspace);
-  LinearInput x = LinearInput::values(context, normed, rows, head_.columns());
+  const std::int64_t columns = head_.columns();
+  if (scale_ != 1.0f) {
+    auto* scaled = context.workspace.take<float>(rows * columns);
+    context.stream().copy(scaled, normed, static_cast<std::size_t>(rows * columns) * sizeof(float));
+    kernels::scale(context.stream(), scaled, scale_, rows * columns);
+    normed = scaled;
+  }
+  LinearInput x = LinearInput::values(context, normed, rows, columns);
   head_.forward(context, x, logits);
 }
 

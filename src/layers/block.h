@@ -30,9 +30,10 @@ class Block {
 class InputLayer {
  public:
   virtual ~InputLayer() = default;
-  // hidden: [rows, hidden size]. All on the context's device.
-  virtual void forward(ForwardContext& context, const std::int32_t* ids, std::int64_t rows,
-                       float* hidden) const = 0;
+  // hidden: [rows, hidden size]. All on the context's device. The segments say at which positions
+  // the rows are; their states are not looked at.
+  virtual void forward(ForwardContext& context, std::span<const Segment> segments,
+                       const std::int32_t* ids, std::int64_t rows, float* hidden) const = 0;
   virtual std::size_t nbytes() const = 0;
 };
 
@@ -49,16 +50,18 @@ class OutputLayer {
   virtual std::size_t nbytes() const = 0;
 };
 
-// h += mixer(norm(h)); h += mlp(norm(h)), the second part only when there is an MLP.
+// h += s mixer(norm(h)); h += s mlp(norm(h)), the second part only when there is an MLP. s, the
+// residual scale, is 1 in nearly all models; others run on the CPU only.
 class PreNormBlock : public Block {
  public:
   PreNormBlock(std::string module, RmsNorm mixer_norm, std::unique_ptr<Mixer> mixer,
-               RmsNorm mlp_norm, std::optional<GatedMlp> mlp)
+               RmsNorm mlp_norm, std::optional<GatedMlp> mlp, float residual_scale = 1.0f)
       : module_(std::move(module)),
         mixer_norm_(std::move(mixer_norm)),
         mlp_norm_(std::move(mlp_norm)),
         mixer_(std::move(mixer)),
-        mlp_(std::move(mlp)) {}
+        mlp_(std::move(mlp)),
+        residual_scale_(residual_scale) {}
   void forward(ForwardContext& context, std::span<const Segment> segments, std::int64_t rows,
                float* hidden) const override;
   std::unique_ptr<BlockState> new_state() const override { return mixer_->new_state(); }
@@ -70,24 +73,28 @@ class PreNormBlock : public Block {
   RmsNorm mixer_norm_, mlp_norm_;
   std::unique_ptr<Mixer> mixer_;
   std::optional<GatedMlp> mlp_;
+  float residual_scale_;
 };
 
-// Rows of a table, as stored (any float type, possibly memory-mapped) or quantized per row.
+// Rows of a table, as stored (any float type, possibly memory-mapped) or quantized per row, times a
+// factor (on a GPU: 1).
 class TokenEmbedding : public InputLayer {
  public:
-  TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stream& stream);
-  void forward(ForwardContext& context, const std::int32_t* ids, std::int64_t rows,
-               float* hidden) const override;
+  TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stream& stream, float scale = 1.0f);
+  void forward(ForwardContext& context, std::span<const Segment> segments, const std::int32_t* ids,
+               std::int64_t rows, float* hidden) const override;
   std::size_t nbytes() const override;
 
  private:
   std::variant<Tensor, QuantizedMatrix> table_;
+  float scale_;
 };
 
-// RMSNorm and a linear head.
+// RMSNorm and a linear head, whose input is the normalized values times a factor (on a GPU: 1).
 class NormedHead : public OutputLayer {
  public:
-  NormedHead(RmsNorm norm, Linear head) : norm_(std::move(norm)), head_(std::move(head)) {}
+  NormedHead(RmsNorm norm, Linear head, float scale = 1.0f)
+      : norm_(std::move(norm)), head_(std::move(head)), scale_(scale) {}
   void normalize(ForwardContext& context, const float* hidden, std::int64_t rows,
                  float* normed) const override;
   void logits(ForwardContext& context, const float* normed, std::int64_t rows,
@@ -97,6 +104,7 @@ class NormedHead : public OutputLayer {
  private:
   RmsNorm norm_;
   Linear head_;
+  float scale_;
 };
 
 }  // namespace aquatint

@@ -254,7 +254,7 @@ const float* Model::run_blocks(ForwardContext& context, std::span<const ModelInp
     rows += part.tokens;
   }
   float* hidden = workspace_.take<float>(rows * hidden_size);
-  input_->forward(context, ids, rows, hidden);
+  input_->forward(context, segments, ids, rows, hidden);
   context.tap("hidden.", "0", hidden, rows, hidden_size);
   for (std::size_t b = 0; b < blocks_.size(); ++b) {
     for (std::size_t p = 0; p < parts.size(); ++p) {

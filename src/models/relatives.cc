@@ -10,7 +10,37 @@ struct Relative {
   const char* reason;
 };
 
+constexpr const char* kExperts = "a mixture of experts";
+constexpr const char* kLatent = "multi-head latent attention";
+
 constexpr Relative kRelatives[] = {
+    {"minicpm3", kLatent},
+    {"minicpm4", "sparse attention and longrope"},
+    {"mixtral", kExperts},
+    {"qwen2_moe", kExperts},
+    {"qwen3", "normalized queries and keys"},
+    {"qwen3_moe", "normalized queries and keys, and a mixture of experts"},
+    {"qwen3_next", "gated delta rule layers and a mixture of experts"},
+    {"llama4", "attention in chunks and a mixture of experts"},
+    {"llama4_text", "attention in chunks and a mixture of experts"},
+    {"mllama", "cross attention to images"},
+    {"mistral3", "a part for images"},
+    {"ministral", "windows that differ between layers"},
+    {"qwen2_vl", "a part for images"},
+    {"qwen2_5_vl", "a part for images"},
+    {"deepseek_v2", "multi-head latent attention and a mixture of experts"},
+    {"deepseek_v3", "multi-head latent attention and a mixture of experts"},
+    {"gemma", "norms with weights about one more than stored, and scaled embeddings"},
+    {"gemma2", "capped scores, and norms after each part"},
+    {"gemma3_text", "windows that differ between layers, and norms after each part"},
+    {"phi3", "fused projections and longrope"},
+    {"granite", "four scales of its own"},
+    {"olmo2", "norms after each part"},
+    {"smollm3", "layers without rotary positions"},
+    {"gpt_neo", "local attention, and projections of its own form"},
+    {"gpt_neox", "attention and feed-forward part side by side"},
+    {"gptj", "attention and feed-forward part side by side"},
+    {"gpt_bigcode", "one key-value head, in a fused projection"},
     {"mamba3", "another recurrence than Mamba and Mamba-2"},
     {"falcon_mamba", "norms of the step sizes, B and C within the mixer"},
     {"jamba", "a mixture of experts between Mamba and attention"},

@@ -37,10 +37,17 @@ inline constexpr float kLogitTolerance = 1e-4f;
 // What "hidden.N" in a reference.safetensors means: what enters block N, or what leaves it. The
 // last one is after the final normalization in either case.
 enum class HiddenValues { kBefore, kAfter };
+struct ReferenceBounds {
+  HiddenValues hidden = HiddenValues::kBefore;
+  float tolerance = kLogitTolerance;
+  // Comes to it for hidden values, times the largest of them: trained models have outliers, of
+  // which float32 says no more than a few parts in ten million or, summed up, in a million.
+  float rounding = 4e-7f;
+};
 // Logits and hidden values of every block, for the inputs in the folder's reference.safetensors,
-// are those there.
+// are those there within the bounds.
 void expect_matches_reference(const std::filesystem::path& folder, const LoadOptions& options,
-                              HiddenValues hidden_values = HiddenValues::kBefore);
+                              const ReferenceBounds& bounds = {});
 
 Tokens random_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed);
 

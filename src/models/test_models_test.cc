@@ -149,23 +149,22 @@ std::span<const float> values_of(const Tensor& tensor) {
 }
 
 void expect_matches_reference(const std::filesystem::path& folder, const LoadOptions& options,
-                              HiddenValues hidden_values) {
+                              const ReferenceBounds& bounds) {
   const auto reference = SafetensorsSet::open_file(folder / "reference.safetensors");
   Model model = Model::load(Checkpoint::open(folder), options);
   for (const std::string name : {"case0", "case1"}) {
     const Tensor ids = reference.tensor(name + ".input_ids").clone();
-    HiddenTaps taps(model.architecture(), hidden_values);
+    HiddenTaps taps(model.architecture(), bounds.hidden);
     model.set_taps(&taps);
     const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
     const auto logits = all_logits(model, tokens);
     model.set_taps(nullptr);
     const Tensor expected = reference.tensor(name + ".logits").clone();
-    EXPECT_LT(max_difference(logits, values_of(expected)), kLogitTolerance);
+    EXPECT_LT(max_difference(logits, values_of(expected)), bounds.tolerance);
     EXPECT_EQ(static_cast<std::int64_t>(taps.values().size()), model.architecture().blocks() + 1);
     for (const auto& [tap, values] : taps.values()) {
       const Tensor hidden = reference.tensor(name + "." + tap).clone();
-      // Trained models have outliers: float32 says no more than a few parts in a million of them.
-      const float tolerance = std::max(kLogitTolerance, 5e-6f * largest(values_of(hidden)));
+      const float tolerance = bounds.tolerance + bounds.rounding * largest(values_of(hidden));
       EXPECT_LT(max_difference(values, values_of(hidden)), tolerance) << tap;
     }
   }
