@@ -348,10 +348,21 @@ class SynthTest(ProgramTest):
         config = MODEL / "config.json"
         self.fail_with(
             2,
-            ["--arch", "mamba"],
+            ["describes a gla model", "mamba"],
             "synth",
             "--arch",
             "mamba",
+            "--config",
+            config,
+            "--out",
+            self.folder / "o",
+        )
+        self.fail_with(
+            2,
+            ["--arch", "rwkv"],
+            "synth",
+            "--arch",
+            "rwkv",
             "--config",
             config,
             "--out",
