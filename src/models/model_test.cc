@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "base/threads.h"
 #include "models/test_models.h"
@@ -56,17 +57,49 @@ void expect_any_split(Model& model, std::int64_t tokens) {
   }
 }
 
-class SplitsOfVariant : public ::testing::TestWithParam<const char*> {};
+// A golden variant of any family, and its name in that of a test.
+struct Variant {
+  const char* family;
+  const char* name;
+
+  std::filesystem::path folder() const { return golden_variant(name, family); }
+};
+
+std::string test_name(const ::testing::TestParamInfo<Variant>& row) {
+  return std::string(row.param.family) + "_" + row.param.name;
+}
+
+class SplitsOfVariant : public ::testing::TestWithParam<Variant> {};
 
 TEST_P(SplitsOfVariant, GiveTheSameLogits) {
-  Model model = Model::load(Checkpoint::open(golden_variant(GetParam())), {});
+  Model model = Model::load(Checkpoint::open(GetParam().folder()), {});
   expect_any_split(model, 150);
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, SplitsOfVariant,
-                         ::testing::Values("plain", "conv", "conv_1", "conv_8", "kv_heads_2",
-                                           "steep_gates", "hybrid", "hybrid_window"),
-                         [](const auto& row) { return std::string(row.param); });
+// Every way to cut a text in two, prompts shorter than the convolution among them.
+TEST_P(SplitsOfVariant, AtEveryPosition) {
+  Model model = Model::load(Checkpoint::open(GetParam().folder()), {});
+  const Tokens text = random_tokens(40, model.vocab_size(), 6);
+  const auto whole = all_logits(model, text);
+  for (std::size_t first = 1; first < text.size(); ++first) {
+    std::size_t next = first;
+    const auto pieces =
+        logits_in_pieces(model, text, [&] { return std::exchange(next, text.size() - first); });
+    EXPECT_LT(max_difference(pieces, whole), kTolerance) << "cut after " << first;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Golden, SplitsOfVariant,
+    ::testing::Values(Variant{"gla", "plain"}, Variant{"gla", "conv"}, Variant{"gla", "conv_1"},
+                      Variant{"gla", "conv_8"}, Variant{"gla", "kv_heads_2"},
+                      Variant{"gla", "steep_gates"}, Variant{"gla", "hybrid"},
+                      Variant{"gla", "hybrid_window"}, Variant{"mamba", "plain"},
+                      Variant{"mamba", "odd_sizes"}, Variant{"mamba", "one_tap"},
+                      Variant{"mamba", "long_conv"}, Variant{"mamba2", "plain"},
+                      Variant{"mamba2", "groups_2"}, Variant{"mamba2", "odd_sizes"},
+                      Variant{"mamba2", "original_narrow"}),
+    test_name);
 
 class TrainedModel : public ::testing::TestWithParam<const char*> {};
 
@@ -76,7 +109,8 @@ TEST_P(TrainedModel, AnySplitGivesTheSameLogits) {
   expect_any_split(model, 150);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TrainedModel, ::testing::Values("gla", "gla-demo"),
+INSTANTIATE_TEST_SUITE_P(Models, TrainedModel,
+                         ::testing::Values("gla", "gla-demo", "mamba", "mamba2"),
                          [](const auto& row) {
                            std::string name = row.param;
                            std::erase(name, '-');
@@ -84,9 +118,9 @@ INSTANTIATE_TEST_SUITE_P(Models, TrainedModel, ::testing::Values("gla", "gla-dem
                          });
 
 // Variants whose states differ in kind: matrices, windows, key-value caches.
-class StateOfVariant : public ::testing::TestWithParam<const char*> {
+class StateOfVariant : public ::testing::TestWithParam<Variant> {
  protected:
-  StateOfVariant() : model_(Model::load(Checkpoint::open(golden_variant(GetParam())), {})) {}
+  StateOfVariant() : model_(Model::load(Checkpoint::open(GetParam().folder()), {})) {}
   Model model_;
   const Tokens first_ = random_tokens(20, 32, 1), second_ = random_tokens(20, 32, 2);
 };
@@ -143,7 +177,7 @@ TEST_P(StateOfVariant, BatchOfSequencesEqualsOneByOne) {
   for (int round = 0; round < 2; ++round) {  // the second continues the first
     model_.run(inputs, LogitsFor::kEveryToken,
                [&](std::size_t i, std::int64_t, std::int64_t n, const float* values) {
-                 together[i].insert(together[i].end(), values, values + n * 32);
+                 together[i].insert(together[i].end(), values, values + n * model_.vocab_size());
                });
   }
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -157,8 +191,12 @@ TEST_P(StateOfVariant, BatchOfSequencesEqualsOneByOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, StateOfVariant,
-                         ::testing::Values("plain", "conv", "conv_1", "hybrid_list"),
-                         [](const auto& row) { return std::string(row.param); });
+                         ::testing::Values(Variant{"gla", "plain"}, Variant{"gla", "conv"},
+                                           Variant{"gla", "conv_1"}, Variant{"gla", "hybrid_list"},
+                                           Variant{"mamba", "plain"}, Variant{"mamba", "one_tap"},
+                                           Variant{"mamba2", "plain"},
+                                           Variant{"mamba2", "original_narrow"}),
+                         test_name);
 
 TEST(SequenceState, RefusesTensorsOfAnotherModel) {
   const auto model_of = [](const char* variant) {

@@ -94,6 +94,11 @@ TEST(Taps, SeeEveryLinearOfTheTable) {
   for (const char* variant : {"conv_3_kv_heads", "hybrid_window", "no_output_gate", "tied_head"}) {
     expect_taps_of_table(golden_variant(variant));
   }
+  for (const char* variant : {"plain", "bias", "odd_sizes"}) {
+    expect_taps_of_table(golden_variant(variant, "mamba"));
+    expect_taps_of_table(golden_variant(variant, "mamba2"));
+  }
+  expect_taps_of_table(golden_variant("original_narrow", "mamba2"));
 }
 
 TEST(Taps, OutputsAreInputsTimesWeights) {
@@ -137,6 +142,30 @@ TEST(Taps, MixersShowTheirInnerTensors) {
   }
 }
 
+// Inner tensors of the two state-space mixers, and how many columns each has.
+TEST(Taps, StateSpaceMixersShowTheirInnerTensors) {
+  const auto columns_of = [](const std::string& variant, const std::string& family) {
+    Model model = Model::load(Checkpoint::open(golden_variant(variant, family)), {});
+    Recorder recorder;
+    watched_logits(model, random_tokens(3, model.vocab_size(), 1), recorder);
+    std::map<std::string, std::int64_t> columns;
+    for (const char* name : {"conv_input", "x", "dt", "b", "c", "z", "y"}) {
+      const auto tap = recorder.taps().find(fmt::format("backbone.layers.0.mixer.{}", name));
+      if (tap == recorder.taps().end()) continue;
+      columns[name] = tap->second.columns;
+      EXPECT_EQ(static_cast<std::int64_t>(tap->second.values.size()), 3 * tap->second.columns);
+    }
+    return columns;
+  };
+  using Columns = std::map<std::string, std::int64_t>;
+  EXPECT_EQ(columns_of("plain", "mamba"),
+            (Columns{{"conv_input", 64}, {"x", 64}, {"dt", 64}, {"b", 16}, {"c", 16}, {"z", 64}}));
+  EXPECT_EQ(
+      columns_of("groups_2", "mamba2"),
+      (Columns{
+          {"conv_input", 128}, {"x", 64}, {"dt", 4}, {"b", 32}, {"c", 32}, {"z", 64}, {"y", 64}}));
+}
+
 // With taps, normalizations are computed apart from the quantization that they are fused with
 // without; the numbers are the same to the last bit.
 TEST(Taps, WatchingChangesNoBit) {
@@ -145,7 +174,8 @@ TEST(Taps, WatchingChangesNoBit) {
       testing::make_quantized(folder, "w8a8", demo(), 8, 0, ActivationScheme::kInt8Dynamic);
   const auto w4a16 =
       testing::make_quantized(folder, "w4a16", demo(), 4, 32, ActivationScheme::kFloat);
-  for (const auto& path : {demo(), w8a8, w4a16}) {
+  for (const auto& path : {demo(), w8a8, w4a16, golden_variant("plain", "mamba"),
+                           golden_variant("groups_2", "mamba2")}) {
     Model model = Model::load(Checkpoint::open(path), {});
     const Tokens text = random_tokens(9, model.vocab_size(), 1);
     const auto alone = all_logits(model, text);

@@ -75,6 +75,8 @@ double mean_kld(const Logits& model, const Logits& reference, std::size_t vocab)
 
 struct Trained {
   std::filesystem::path folder, text;
+  // Divergence between the executions with 8-bit activations, as a share of that from float32.
+  double share = 0.5;
 
   Checkpoint checkpoint() const { return Checkpoint::open(folder); }
   std::vector<std::int32_t> tokens() const {
@@ -199,13 +201,14 @@ void expect_products_agree(const std::filesystem::path& folder,
 // step of 1/127 of the largest value (or 1/256 of the value itself). That step moves all that
 // follows, so that more values round otherwise: in the end the executions may differ as two draws
 // of the noise of rounding activations do. They must not differ by more: in logits 2 % of their
-// size, in divergence half of that from float32, or 5e-5 where activations are 16-bit.
+// size, in divergence a share of that from float32 (two independent draws would differ by twice
+// that), or 5e-5 where activations are 16-bit.
 void expect_executions_agree(const Logits& integer, const Logits& simulated, std::size_t vocab,
-                             double kld_from_float, const std::string& name) {
+                             double highest_kld, const std::string& name) {
   const double relative = relative_difference(integer, simulated);
   const double kld = mean_kld(integer, simulated, vocab);
   EXPECT_LE(relative, 0.02) << name;
-  EXPECT_LE(kld, name.find("a16") != std::string::npos ? 5e-5 : 0.5 * kld_from_float) << name;
+  EXPECT_LE(kld, name.find("a16") != std::string::npos ? 5e-5 : highest_kld) << name;
   std::cout << name << ": integer from simulated " << relative << ", KLD " << kld << "\n";
 }
 
@@ -231,7 +234,7 @@ std::map<std::string, double> check_model(const Trained& trained) {
     std::cout << name << ": KLD from float32 " << klds[name] << "\n";
     expect_executions_agree(logits_of(options.output, Execution::kInteger, few),
                             logits_of(options.output, Execution::kSimulated, few), vocab,
-                            klds[name], name);
+                            trained.share * klds[name], name);
   }
   EXPECT_LT(klds["w8a16"], klds["w8a8-dynamic"]);
   EXPECT_LT(klds["w8a8-dynamic"], klds["w4a16-g32"]);
@@ -261,6 +264,34 @@ TEST(QuantizedModels, Gla) {
   EXPECT_LE(klds["w4a16"], 0.04);
   EXPECT_LE(klds["w4a16-asym"], 0.035);
   EXPECT_LE(klds["w4a8-dynamic"], klds["w4a16"] + 0.005);
+}
+
+// Hidden values reach 3000 here and steps are exponentiated twice, so what a rounding to another
+// neighbour moves grows more on its way than elsewhere.
+// The probe says 0.0002 (W8), 0.0013 (W8A8), 0.036 (W4 g128), 0.029 (W4 g128 asymmetric), 0.027 (W4
+// g32).
+TEST(QuantizedModels, Mamba) {
+  AQUATINT_SHARED_PATH(folder, "models/mamba");
+  AQUATINT_SHARED_PATH(text, "data/books_valid.txt");
+  auto klds = check_model({folder, text, 1.0});
+  EXPECT_LE(klds["w8a16"], 0.0004);
+  EXPECT_LE(klds["w8a8-dynamic"], 0.004);
+  EXPECT_LE(klds["w4a16-g32"], 0.035);
+  EXPECT_LE(klds["w4a16"], 0.05);
+  EXPECT_LE(klds["w4a16-asym"], 0.042);
+}
+
+// The probe says 0.0001 (W8), 0.0016 (W8A8), 0.031 (W4 g128), 0.025 (W4 g128 asymmetric), 0.023 (W4
+// g32).
+TEST(QuantizedModels, Mamba2) {
+  AQUATINT_SHARED_PATH(folder, "models/mamba2");
+  AQUATINT_SHARED_PATH(text, "data/books_valid.txt");
+  auto klds = check_model({folder, text});
+  EXPECT_LE(klds["w8a16"], 0.0004);
+  EXPECT_LE(klds["w8a8-dynamic"], 0.004);
+  EXPECT_LE(klds["w4a16-g32"], 0.03);
+  EXPECT_LE(klds["w4a16"], 0.045);
+  EXPECT_LE(klds["w4a16-asym"], 0.036);
 }
 
 }  // namespace
