@@ -40,6 +40,18 @@ template <typename V>
   for (; i < depth; ++i, b += ldb) multiply_add_step<V>(acc, rows, i, b);
 }
 
+template <typename V>
+[[gnu::always_inline]] inline void multiply_add_transposed_step(typename V::Reg (&acc)[V::kRows][2],
+                                                                const float* a, const float* b) {
+  const auto b0 = V::load(b);
+  const auto b1 = V::load(b + V::kWidth);
+  for (int64_t r = 0; r < V::kRows; ++r) {
+    const auto x = V::set(a[r]);
+    acc[r][0] = V::fma(x, b0, acc[r][0]);
+    acc[r][1] = V::fma(x, b1, acc[r][1]);
+  }
+}
+
 // The same with a transposed: acc += a[0..depth)[r] * b[0..depth)[2 vectors], rows of a `lda`
 // apart.
 template <typename V>
@@ -47,15 +59,14 @@ template <typename V>
                                                            const float* a, int64_t lda,
                                                            const float* b, int64_t ldb,
                                                            int64_t depth) {
-  for (int64_t i = 0; i < depth; ++i, a += lda, b += ldb) {
-    const auto b0 = V::load(b);
-    const auto b1 = V::load(b + V::kWidth);
-    for (int64_t r = 0; r < V::kRows; ++r) {
-      const auto x = V::set(a[r]);
-      acc[r][0] = V::fma(x, b0, acc[r][0]);
-      acc[r][1] = V::fma(x, b1, acc[r][1]);
-    }
+  int64_t i = 0;
+  for (; i + 4 <= depth; i += 4, a += 4 * lda, b += 4 * ldb) {
+    multiply_add_transposed_step<V>(acc, a, b);
+    multiply_add_transposed_step<V>(acc, a + lda, b + ldb);
+    multiply_add_transposed_step<V>(acc, a + 2 * lda, b + 2 * ldb);
+    multiply_add_transposed_step<V>(acc, a + 3 * lda, b + 3 * ldb);
   }
+  for (; i < depth; ++i, a += lda, b += ldb) multiply_add_transposed_step<V>(acc, a, b);
 }
 
 }  // namespace

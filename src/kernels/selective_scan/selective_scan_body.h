@@ -14,8 +14,9 @@
 namespace aquatint::kernels::scan {
 namespace {
 
-constexpr int64_t kTokensAtOnce = 32;
+constexpr int64_t kTokensAtOnce = 16;
 constexpr int64_t kPrefetchTokens = 4;
+constexpr int64_t kVectorsPerTile = 4;
 constexpr int64_t kVectorsPerStep = 4;
 // Up to here a run is a sequence of single steps.
 constexpr int64_t kFewTokens = 2;
@@ -33,10 +34,12 @@ template <typename V>
   }
 }
 
-// What one vector of channels needs of up to kTokensAtOnce tokens, and its state.
+// What some vectors of channels need of up to kTokensAtOnce tokens, and their state. Several
+// vectors, so that the lines of memory that a token's row gives lie next to each other.
 template <typename V>
 struct Tile {
-  static constexpr int64_t kFloats = kTokensAtOnce * V::kWidth;
+  static constexpr int64_t kWidth = kVectorsPerTile * V::kWidth;
+  static constexpr int64_t kFloats = kTokensAtOnce * kWidth;
   float* delta;   // [tokens, kWidth]
   float* input;   // [tokens, kWidth]: delta x
   float* output;  // [tokens, kWidth], before the gate
@@ -48,9 +51,9 @@ struct Tile {
         input(delta + kFloats),
         output(input + kFloats),
         state(output + kFloats),
-        rates(state + states * V::kWidth) {}
+        rates(state + states * kWidth) {}
   static int64_t bytes(int64_t states) noexcept {
-    return (3 * kFloats + 2 * states * V::kWidth) * static_cast<int64_t>(sizeof(float));
+    return (3 * kFloats + 2 * states * kWidth) * static_cast<int64_t>(sizeof(float));
   }
 };
 
@@ -110,92 +113,111 @@ void step(const Args& a, const Sequence& sequence, int64_t row, int64_t begin, i
 
 // ---- Runs of tokens ----
 
-// The tile's delta, delta x and D x of tokens [row, row + tokens).
+// Channels [channel, channel + channels) of tokens [row, row + tokens).
+struct Block {
+  int64_t row, tokens, channel, channels;
+};
+
+// The tile's delta, delta x and D x.
 template <typename V>
-void prepare(const Args& a, const Tile<V>& tile, int64_t row, int64_t tokens, int64_t channel,
-             int64_t lanes) {
-  const auto skip = load_upto<V>(a.skip + channel, lanes);
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* at_x = a.x + (row + t) * a.ldx + channel;
-    const float* at_dt = a.dt + (row + t) * a.channels + channel;
-    // Rows lie further apart than hardware looks ahead.
-    __builtin_prefetch(at_x + kPrefetchTokens * a.ldx, 0, 3);
-    __builtin_prefetch(at_dt + kPrefetchTokens * a.channels, 0, 3);
-    const auto x = load_upto<V>(at_x, lanes);
-    const auto delta = vector_softplus<V>(load_upto<V>(at_dt, lanes));
-    V::store(tile.delta + t * V::kWidth, delta);
-    V::store(tile.input + t * V::kWidth, V::mul(delta, x));
-    V::store(tile.output + t * V::kWidth, V::mul(skip, x));
+void prepare(const Args& a, const Tile<V>& tile, const Block& block) {
+  for (int64_t t = 0; t < block.tokens; ++t) {
+    const float* x = a.x + (block.row + t) * a.ldx + block.channel;
+    const float* dt = a.dt + (block.row + t) * a.channels + block.channel;
+    const int64_t at = t * Tile<V>::kWidth;
+    for (int64_t v = 0; v < block.channels; v += V::kWidth) {
+      // Rows lie further apart than hardware looks ahead.
+      __builtin_prefetch(x + kPrefetchTokens * a.ldx + v, 0, 3);
+      __builtin_prefetch(dt + kPrefetchTokens * a.channels + v, 0, 3);
+      const int64_t lanes = block.channels - v;
+      const auto value = load_upto<V>(x + v, lanes);
+      const auto delta = vector_softplus<V>(load_upto<V>(dt + v, lanes));
+      V::store(tile.delta + at + v, delta);
+      V::store(tile.input + at + v, V::mul(delta, value));
+      V::store(tile.output + at + v,
+               V::mul(load_upto<V>(a.skip + block.channel + v, lanes), value));
+    }
   }
 }
 
-// Rows [first, first + kRows) of the state over the tile's tokens.
+// Rows [first, first + kRows) of the state of the tile's channels [v, v + V::kWidth).
 template <typename V, int64_t kRows>
-void scan_rows(const Args& a, const Tile<V>& tile, int64_t row, int64_t tokens, int64_t first) {
-  constexpr auto kCount = static_cast<size_t>(kRows);
-  float* state = tile.state + first * V::kWidth;
-  const float* rates = tile.rates + first * V::kWidth;
-  typename V::Reg s[kCount];
-  for (int64_t r = 0; r < kRows; ++r) s[r] = V::load(state + r * V::kWidth);
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* b = a.b + (row + t) * a.ldbc + first;
-    const float* c = a.c + (row + t) * a.ldbc + first;
-    const auto delta = V::load(tile.delta + t * V::kWidth);
-    const auto input = V::load(tile.input + t * V::kWidth);
-    auto y = V::load(tile.output + t * V::kWidth);
+void scan_rows(const Args& a, const Tile<V>& tile, const Block& block, int64_t v, int64_t first) {
+  constexpr int64_t kWidth = Tile<V>::kWidth;
+  float* state = tile.state + first * kWidth + v;
+  const float* rates = tile.rates + first * kWidth + v;
+  typename V::Reg s[static_cast<size_t>(kRows)];
+  for (int64_t r = 0; r < kRows; ++r) s[r] = V::load(state + r * kWidth);
+  for (int64_t t = 0; t < block.tokens; ++t) {
+    const float* b = a.b + (block.row + t) * a.ldbc + first;
+    const float* c = a.c + (block.row + t) * a.ldbc + first;
+    const auto delta = V::load(tile.delta + t * kWidth + v);
+    const auto input = V::load(tile.input + t * kWidth + v);
+    auto y = V::load(tile.output + t * kWidth + v);
     for (int64_t r = 0; r < kRows; ++r) {
-      const auto decay = vector_exp2_decay<V>(V::mul(delta, V::load(rates + r * V::kWidth)));
+      const auto decay = vector_exp2_decay<V>(V::mul(delta, V::load(rates + r * kWidth)));
       s[r] = V::fma(s[r], decay, V::mul(input, V::set(b[r])));
       y = V::fma(s[r], V::set(c[r]), y);
     }
-    V::store(tile.output + t * V::kWidth, y);
+    V::store(tile.output + t * kWidth + v, y);
   }
-  for (int64_t r = 0; r < kRows; ++r) V::store(state + r * V::kWidth, s[r]);
+  for (int64_t r = 0; r < kRows; ++r) V::store(state + r * kWidth, s[r]);
 }
 
 // As many rows at once as there are registers for, then halves of that.
 template <typename V, int64_t kRows>
-void scan_all_rows(const Args& a, const Tile<V>& tile, int64_t row, int64_t tokens, int64_t first) {
+void scan_all_rows(const Args& a, const Tile<V>& tile, const Block& block, int64_t v,
+                   int64_t first) {
   for (; first + kRows <= a.states; first += kRows) {
-    scan_rows<V, kRows>(a, tile, row, tokens, first);
+    scan_rows<V, kRows>(a, tile, block, v, first);
   }
-  if constexpr (kRows > 1) scan_all_rows<V, kRows / 2>(a, tile, row, tokens, first);
+  if constexpr (kRows > 1) scan_all_rows<V, kRows / 2>(a, tile, block, v, first);
 }
 
 template <typename V>
-void finish(const Args& a, const Tile<V>& tile, int64_t row, int64_t tokens, int64_t channel,
-            int64_t lanes) {
-  for (int64_t t = 0; t < tokens; ++t) {
-    auto y = V::load(tile.output + t * V::kWidth);
-    if (a.z != nullptr) {
-      const float* z = a.z + (row + t) * a.ldz + channel;
-      __builtin_prefetch(z + kPrefetchTokens * a.ldz, 0, 3);
-      y = V::mul(y, vector_silu<V>(load_upto<V>(z, lanes)));
+void finish(const Args& a, const Tile<V>& tile, const Block& block) {
+  for (int64_t t = 0; t < block.tokens; ++t) {
+    float* to = a.y + (block.row + t) * a.channels + block.channel;
+    for (int64_t v = 0; v < block.channels; v += V::kWidth) {
+      const int64_t lanes = block.channels - v;
+      auto y = V::load(tile.output + t * Tile<V>::kWidth + v);
+      if (a.z != nullptr) {
+        const float* z = a.z + (block.row + t) * a.ldz + block.channel + v;
+        __builtin_prefetch(z + kPrefetchTokens * a.ldz, 0, 3);
+        y = V::mul(y, vector_silu<V>(load_upto<V>(z, lanes)));
+      }
+      store_upto<V>(to + v, y, lanes);
     }
-    store_upto<V>(a.y + (row + t) * a.channels + channel, y, lanes);
   }
 }
 
-// All tokens of a sequence for up to one vector of channels.
+// All tokens of a sequence for up to a tile of channels.
 template <typename V>
-void scan_channels(const Args& a, const Sequence& sequence, int64_t channel, int64_t lanes,
-                   const Tile<V>& tile) {
+void scan_channels(const Args& a, const Sequence& sequence, Block block, const Tile<V>& tile) {
+  constexpr int64_t kWidth = Tile<V>::kWidth;
   for (int64_t n = 0; n < a.states; ++n) {
-    const int64_t at = n * a.channels + channel;
-    V::store(tile.state + n * V::kWidth, load_upto<V>(sequence.state + at, lanes));
-    V::store(tile.rates + n * V::kWidth, load_upto<V>(a.rates + at, lanes));
+    const int64_t at = n * a.channels + block.channel;
+    for (int64_t v = 0; v < block.channels; v += V::kWidth) {
+      const int64_t lanes = block.channels - v;
+      V::store(tile.state + n * kWidth + v, load_upto<V>(sequence.state + at + v, lanes));
+      V::store(tile.rates + n * kWidth + v, load_upto<V>(a.rates + at + v, lanes));
+    }
   }
   for (int64_t t = 0; t < sequence.tokens; t += kTokensAtOnce) {
     const int64_t left = sequence.tokens - t;
-    const int64_t tokens = left < kTokensAtOnce ? left : kTokensAtOnce;
-    const int64_t row = sequence.first_row + t;
-    prepare<V>(a, tile, row, tokens, channel, lanes);
-    scan_all_rows<V, V::kStateRows>(a, tile, row, tokens, 0);
-    finish<V>(a, tile, row, tokens, channel, lanes);
+    block.tokens = left < kTokensAtOnce ? left : kTokensAtOnce;
+    block.row = sequence.first_row + t;
+    prepare<V>(a, tile, block);
+    for (int64_t v = 0; v < block.channels; v += V::kWidth) {
+      scan_all_rows<V, V::kStateRows>(a, tile, block, v, 0);
+    }
+    finish<V>(a, tile, block);
   }
   for (int64_t n = 0; n < a.states; ++n) {
-    const auto state = V::load(tile.state + n * V::kWidth);
-    store_upto<V>(sequence.state + n * a.channels + channel, state, lanes);
+    float* state = sequence.state + n * a.channels + block.channel;
+    for (int64_t v = 0; v < block.channels; v += V::kWidth) {
+      store_upto<V>(state + v, V::load(tile.state + n * kWidth + v), block.channels - v);
+    }
   }
 }
 
@@ -210,9 +232,10 @@ void scan_body(const Args& a, int64_t begin, int64_t end, void* scratch) {
       }
       continue;
     }
-    for (int64_t channel = begin; channel < end; channel += V::kWidth) {
-      const int64_t lanes = end - channel < V::kWidth ? end - channel : V::kWidth;
-      scan_channels<V>(a, sequence, channel, lanes, tile);
+    constexpr int64_t kWidth = Tile<V>::kWidth;
+    for (int64_t channel = begin; channel < end; channel += kWidth) {
+      const int64_t channels = end - channel < kWidth ? end - channel : kWidth;
+      scan_channels<V>(a, sequence, {0, 0, channel, channels}, tile);
     }
   }
 }

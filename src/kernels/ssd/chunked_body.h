@@ -179,9 +179,14 @@ void pack_values(const Task& task, const ChunkSpace<V>& space, int64_t head, int
   using Space = ChunkSpace<V>;
   for (int64_t t = 0; t < tokens; ++t) {
     const float* x = task.x + (first + t) * task.ld + head * task.head_dim;
+    const float* y = task.y + ((first + t) * task.heads + head) * task.head_dim;
     const auto weight = V::set(space.weights[t]);
     for (int64_t e = 0; e < space.panels * Space::kCols; e += V::kWidth) {
       const int64_t left = task.head_dim - e;
+      // Rows lie further apart than hardware looks ahead: ask for the next head's, and for where
+      // this one's outputs will go.
+      __builtin_prefetch(x + task.head_dim + e, 0, 3);
+      __builtin_prefetch(y + e, 1, 3);
       const int64_t at = (e / Space::kCols * Space::kTokens + t) * Space::kCols + e % Space::kCols;
       const auto value = left > 0 ? load_upto<V>(x + e, left) : V::zero();
       V::store(space.values + at, value);
