@@ -82,7 +82,7 @@ float* Mamba2Mixer::recurrence(ForwardContext& context, const float* xbc, const 
     sequences.push_back({s.first_row, s.tokens, state_of(s, kRecurrent)});
   }
   float* y = context.workspace.take<float>(rows * c.channels());
-  kernels::ssd_forward(c.shape, inputs, sequences.data(),
+  kernels::ssd_forward(c.arithmetic, c.shape, inputs, sequences.data(),
                        static_cast<std::int64_t>(sequences.size()), y);
   context.tap(w.module, ".y", y, rows, c.channels());
   return y;

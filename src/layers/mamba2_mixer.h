@@ -20,6 +20,8 @@ struct Mamba2Config {
   kernels::GateOrder gate_order = kernels::GateOrder::kGateFirst;
   std::int64_t norm_group_size = 0;  // channels that are normalized together
   float norm_eps = 1e-5f;
+  // Of the recurrence's products in prefill; state and decays are float32 in any case.
+  kernels::SsdArithmetic arithmetic = kernels::SsdArithmetic::kFloat32;
   bool skip_per_channel = false;        // else per head
   float dt_low = 0.0f, dt_high = 0.0f;  // limits of the step sizes
 

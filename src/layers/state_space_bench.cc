@@ -63,8 +63,10 @@ std::unique_ptr<Mixer> mamba(Weights weights) {
   return std::make_unique<MambaMixer>(config, std::move(w));
 }
 
+// As a model is loaded: bfloat16 beside quantized weights.
 std::unique_ptr<Mixer> mamba2(Weights weights) {
   Mamba2Config config;
+  if (weights != kFloat32) config.arithmetic = kernels::SsdArithmetic::kBFloat16;
   config.shape = {64, 1, 64, 128};
   config.conv_size = 4;
   config.norm_group_size = kInner;

@@ -137,7 +137,11 @@ std::unique_ptr<Mixer> Mamba2::load_mixer(const std::string& prefix, const Weigh
   w.rates = scan_rates(values(".A_log").reshape({mixer_.shape.heads, 1}));
   w.skip = values(".D");
   if (mixer_.gate_order != kernels::GateOrder::kGateOnly) w.norm = values(".norm.weight");
-  return std::make_unique<Mamba2Mixer>(mixer_, std::move(w));
+  Mamba2Config mixer = mixer_;
+  if (options.compute == kernels::DenseType::kBF16) {
+    mixer.arithmetic = kernels::SsdArithmetic::kBFloat16;
+  }
+  return std::make_unique<Mamba2Mixer>(mixer, std::move(w));
 }
 
 }  // namespace

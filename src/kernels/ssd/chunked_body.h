@@ -5,7 +5,8 @@
 // All of it is matrix products on one register tile. The products C_i . B_j are those of a group
 // and made once for the heads done together; a head multiplies them by its decays, which are formed
 // row by row as products of factors <= 1, so nothing can overflow and no digits cancel. D is added
-// on the diagonal.
+// on the diagonal. With V::kPairs the two products with the state are made of bfloat16 pairs: of
+// states 2i and 2i + 1 to read it, of tokens to update it. A pair lies where one float would.
 #pragma once
 
 #include <stddef.h>
@@ -25,9 +26,12 @@ struct ChunkSpace {
   static constexpr int64_t kCols = 2 * V::kWidth;
   static constexpr int64_t kStride = (kTokens + kCols - 1) / kCols * kCols + 16;
 
+  static constexpr int64_t kTokenPairs = kTokens / 2 + 8;  // stride of b_pairs
+
   int64_t ld, state_rows, panels, end;
   float *c_rows, *b_rows, *b_columns, *products, *scores, *one_hot;
   float *delta, *decay, *before, *weights, *values, *weighted, *state;
+  float *c_pairs, *b_pairs, *state_pairs, *weighted_pairs;  // used with V::kPairs
 
   // With base == nullptr only `end`, the number of floats, means something.
   ChunkSpace(const Task& task, float* base) {
@@ -53,6 +57,11 @@ struct ChunkSpace {
     values = take(panels * kTokens * kCols);                   // x, [panels, token, kCols]
     weighted = take(panels * kTokens * kCols);                 // weights x
     state = take(kHeadsAtOnce * panels * state_rows * kCols);  // [head, panels, state_rows, kCols]
+    const int64_t pairs = V::kPairs ? 1 : 0;
+    c_pairs = take(pairs * kTokens * ld / 2);            // [token, states / 2]
+    b_pairs = take(pairs * state_rows * kTokenPairs);    // [state, tokens / 2]
+    state_pairs = take(pairs * state_rows / 2 * kCols);  // of a panel: [states / 2, kCols]
+    weighted_pairs = take(pairs * kTokens / 2 * kCols);  // of a panel: [tokens / 2, kCols]
   }
   float* state_panel(int64_t head, int64_t panel) const {
     return state + (head * panels + panel) * state_rows * kCols;
@@ -103,6 +112,8 @@ void group_products(const Task& task, const ChunkSpace<V>& space, int64_t group,
     const int64_t at = (first + t) * task.ld + group * states;
     for (int64_t n = 0; n < space.ld; n += V::kWidth) {
       const int64_t left = states - n;
+      __builtin_prefetch(task.c + at + Space::kTokens * task.ld + n, 0, 2);
+      __builtin_prefetch(task.b + at + Space::kTokens * task.ld + n, 0, 2);
       V::store(space.c_rows + t * space.ld + n,
                left > 0 ? load_upto<V>(task.c + at + n, left) : V::zero());
       V::store(space.b_rows + t * space.ld + n,
@@ -122,6 +133,52 @@ void group_products(const Task& task, const ChunkSpace<V>& space, int64_t group,
         V::store(space.products + (i + r) * Space::kStride + j, acc[r][0]);
         V::store(space.products + (i + r) * Space::kStride + j + V::kWidth, acc[r][1]);
       }
+    }
+  }
+}
+
+// acc += a[r][0..depth) * b[0..depth)[2 vectors] of pairs.
+template <typename V>
+[[gnu::always_inline]] inline void multiply_add_pairs(typename V::Reg (&acc)[V::kRows][2],
+                                                      const float* a, int64_t lda, const float* b,
+                                                      int64_t ldb, int64_t depth) {
+  for (int64_t i = 0; i < depth; ++i, b += ldb) {
+    const auto b0 = V::load(b);
+    const auto b1 = V::load(b + V::kWidth);
+    for (int64_t r = 0; r < V::kRows; ++r) {
+      const auto x = V::set(a[r * lda + i]);
+      acc[r][0] = V::dot(x, b0, acc[r][0]);
+      acc[r][1] = V::dot(x, b1, acc[r][1]);
+    }
+  }
+}
+
+// B and C of a group as pairs; a last token without a partner gets zero for one.
+template <typename V>
+void pair_group(const ChunkSpace<V>& space, int64_t states, int64_t tokens) {
+  using Space = ChunkSpace<V>;
+  for (int64_t at = 0; at < tokens * space.ld; at += V::kWidth) {
+    V::store_rounded(space.c_pairs + at / 2, V::load(space.c_rows + at));
+  }
+  for (int64_t n = 0; n < space.state_rows; ++n) {
+    if (n < states && tokens < Space::kTokens) {
+      space.b_columns[n * Space::kStride + tokens] = 0.0F;
+    }
+    for (int64_t t = 0; t < Space::kTokens; t += V::kWidth) {
+      const auto b = n < states ? V::load(space.b_columns + n * Space::kStride + t) : V::zero();
+      V::store_rounded(space.b_pairs + n * Space::kTokenPairs + t / 2, b);
+    }
+  }
+}
+
+// Rows 2i and 2i + 1 of a panel as pairs, zeros from row `rows` on.
+template <typename V>
+void pair_rows(const float* panel, int64_t rows, float* pairs) {
+  constexpr int64_t kCols = ChunkSpace<V>::kCols;
+  for (int64_t i = 0; i < rows; i += 2) {
+    for (int64_t e = 0; e < kCols; e += V::kWidth) {
+      const auto odd = i + 1 < rows ? V::load(panel + (i + 1) * kCols + e) : V::zero();
+      V::store(pairs + i / 2 * kCols + e, V::pair(V::load(panel + i * kCols + e), odd));
     }
   }
 }
@@ -183,9 +240,9 @@ void pack_values(const Task& task, const ChunkSpace<V>& space, int64_t head, int
     const auto weight = V::set(space.weights[t]);
     for (int64_t e = 0; e < space.panels * Space::kCols; e += V::kWidth) {
       const int64_t left = task.head_dim - e;
-      // Rows lie further apart than hardware looks ahead: ask for the next head's, and for where
-      // this one's outputs will go.
-      __builtin_prefetch(x + task.head_dim + e, 0, 3);
+      // Rows lie further apart than hardware looks ahead: ask for those of the next chunk, and for
+      // where this one's outputs will go.
+      __builtin_prefetch(x + Space::kTokens * task.ld + e, 0, 2);
       __builtin_prefetch(y + e, 1, 3);
       const int64_t at = (e / Space::kCols * Space::kTokens + t) * Space::kCols + e % Space::kCols;
       const auto value = left > 0 ? load_upto<V>(x + e, left) : V::zero();
@@ -206,11 +263,17 @@ void panel_outputs(const Task& task, const ChunkSpace<V>& space, int64_t head, i
   const int64_t stride = task.heads * task.head_dim;
   float* y = task.y + first * stride + head * task.head_dim + column;
   const float* skip = task.skip + head * task.head_dim + column;
+  if constexpr (V::kPairs) pair_rows<V>(state, task.states, space.state_pairs);
   for (int64_t n = 0; n < tokens; n += V::kRows) {
     const int64_t depth = tokens < n + V::kRows ? tokens : n + V::kRows;
     typename V::Reg acc[V::kRows][2];
     for (auto& row : acc) row[0] = row[1] = V::zero();
-    multiply_add<V>(acc, space.c_rows + n * space.ld, space.ld, state, Space::kCols, task.states);
+    if constexpr (V::kPairs) {
+      multiply_add_pairs<V>(acc, space.c_pairs + n * space.ld / 2, space.ld / 2, space.state_pairs,
+                            Space::kCols, (task.states + 1) / 2);
+    } else {
+      multiply_add<V>(acc, space.c_rows + n * space.ld, space.ld, state, Space::kCols, task.states);
+    }
     for (int64_t r = 0; r < V::kRows; ++r) {
       const auto before = V::set(space.before[n + r]);
       acc[r][0] = V::mul(acc[r][0], before);
@@ -238,6 +301,7 @@ void panel_state(const ChunkSpace<V>& space, float* state, int64_t tokens, int64
   using Space = ChunkSpace<V>;
   const float* weighted = space.weighted + p * Space::kTokens * Space::kCols;
   const auto decay = V::set(space.before[tokens - 1]);
+  if constexpr (V::kPairs) pair_rows<V>(weighted, tokens, space.weighted_pairs);
   for (int64_t n = 0; n < space.state_rows; n += V::kRows) {
     float* rows = state + n * Space::kCols;
     typename V::Reg acc[V::kRows][2];
@@ -245,7 +309,12 @@ void panel_state(const ChunkSpace<V>& space, float* state, int64_t tokens, int64
       acc[r][0] = V::mul(decay, V::load(rows + r * Space::kCols));
       acc[r][1] = V::mul(decay, V::load(rows + r * Space::kCols + V::kWidth));
     }
-    multiply_add_transposed<V>(acc, space.b_rows + n, space.ld, weighted, Space::kCols, tokens);
+    if constexpr (V::kPairs) {
+      multiply_add_pairs<V>(acc, space.b_pairs + n * Space::kTokenPairs, Space::kTokenPairs,
+                            space.weighted_pairs, Space::kCols, (tokens + 1) / 2);
+    } else {
+      multiply_add_transposed<V>(acc, space.b_rows + n, space.ld, weighted, Space::kCols, tokens);
+    }
     for (int64_t r = 0; r < V::kRows; ++r) {
       V::store(rows + r * Space::kCols, acc[r][0]);
       V::store(rows + r * Space::kCols + V::kWidth, acc[r][1]);
@@ -265,6 +334,7 @@ void run_heads(const Task& task, const ChunkSpace<V>& space) {
     const int64_t left = task.tokens - first;
     const int64_t tokens = left < Space::kTokens ? left : Space::kTokens;
     group_products<V>(task, space, group, first, tokens);
+    if constexpr (V::kPairs) pair_group<V>(space, task.states, tokens);
     for (int64_t head = task.head_begin; head < task.head_end; ++head) {
       head_decays<V>(task, space, head, first, tokens);
       head_scores<V>(task, space, head, tokens);

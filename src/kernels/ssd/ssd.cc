@@ -27,6 +27,17 @@ const Variant& variant_for(Isa wanted) {
   return ssd::kReference;
 }
 
+const Form& chunked_form(SsdArithmetic arithmetic, Isa wanted) {
+  const Isa isa = std::min(wanted, detected_isa());
+#if defined(__x86_64__)
+  if (arithmetic == SsdArithmetic::kBFloat16 && isa >= Isa::kAvx512Bf16) {
+    return ssd::kAvx512Bf16Chunked;
+  }
+#endif
+  static_cast<void>(arithmetic);
+  return variant_for(isa).chunked;
+}
+
 void check(const SsdShape& shape, const SsdInputs& in, const SsdSequence* sequences,
            std::int64_t count) {
   if (shape.heads < 1 || shape.groups < 1 || shape.head_dim < 1 || shape.states < 1 || count < 0 ||
@@ -101,11 +112,12 @@ void run_all(const SsdShape& shape, const SsdInputs& inputs, const SsdSequence* 
 
 }  // namespace
 
-void ssd_forward(const SsdShape& shape, const SsdInputs& inputs, const SsdSequence* sequences,
-                 std::int64_t count, float* y) {
+void ssd_forward(SsdArithmetic arithmetic, const SsdShape& shape, const SsdInputs& inputs,
+                 const SsdSequence* sequences, std::int64_t count, float* y) {
   const Variant& variant = variant_for(active_isa());
+  const Form& chunked = chunked_form(arithmetic, active_isa());
   run_all(shape, inputs, sequences, count, y, [&](std::int64_t tokens) -> const Form& {
-    return tokens >= variant.chunked_from ? variant.chunked : variant.recurrent;
+    return tokens >= variant.chunked_from ? chunked : variant.recurrent;
   });
 }
 
@@ -115,9 +127,9 @@ void ssd_recurrent(const SsdShape& shape, const SsdInputs& inputs, const SsdSequ
   run_all(shape, inputs, sequences, count, y, [&](std::int64_t) -> const Form& { return form; });
 }
 
-void ssd_chunked(const SsdShape& shape, const SsdInputs& inputs, const SsdSequence* sequences,
-                 std::int64_t count, float* y, Isa isa) {
-  const Form& form = variant_for(isa).chunked;
+void ssd_chunked(SsdArithmetic arithmetic, const SsdShape& shape, const SsdInputs& inputs,
+                 const SsdSequence* sequences, std::int64_t count, float* y, Isa isa) {
+  const Form& form = chunked_form(arithmetic, isa);
   run_all(shape, inputs, sequences, count, y, [&](std::int64_t) -> const Form& { return form; });
 }
 

@@ -42,21 +42,27 @@ struct SsdSequence {
   float* state = nullptr;
 };
 
+// What the two products with the state are made of, 15 of 16 multiply-adds of the chunked form: its
+// sums, decays and state are float32 in any case. kBFloat16 rounds their operands, where the
+// processor has instructions for that.
+enum class SsdArithmetic { kFloat32, kBFloat16 };
+
 // For each head, with delta = clamp(softplus(dt + dt_bias), dt_low, dt_high): S[n, p] = 2^(delta
 // rate) S[n, p] + B[n] delta x[p], then y[p] = sum over n of C[n] S[n, p] + D x[p]. y: [rows, heads
 // * head_dim]. Runs every sequence with the form that is faster for its length. Threaded over
 // heads; results do not depend on the number of threads. Error kInvalidArgument for sizes that are
 // not positive, groups not dividing heads, rows that overlap, or a sequence without a state.
-void ssd_forward(const SsdShape& shape, const SsdInputs& inputs, const SsdSequence* sequences,
-                 std::int64_t count, float* y);
+void ssd_forward(SsdArithmetic arithmetic, const SsdShape& shape, const SsdInputs& inputs,
+                 const SsdSequence* sequences, std::int64_t count, float* y);
 
 // The same function, always token by token, on the best variant not above `isa`.
 void ssd_recurrent(const SsdShape& shape, const SsdInputs& inputs, const SsdSequence* sequences,
                    std::int64_t count, float* y, Isa isa = active_isa());
 
 // The same function, always in chunks, on the best variant not above `isa`.
-void ssd_chunked(const SsdShape& shape, const SsdInputs& inputs, const SsdSequence* sequences,
-                 std::int64_t count, float* y, Isa isa = active_isa());
+void ssd_chunked(SsdArithmetic arithmetic, const SsdShape& shape, const SsdInputs& inputs,
+                 const SsdSequence* sequences, std::int64_t count, float* y,
+                 Isa isa = active_isa());
 
 // The instruction sets that have a variant of their own here and run on this machine, lowest first.
 std::vector<Isa> ssd_isas();

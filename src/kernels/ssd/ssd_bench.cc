@@ -38,7 +38,7 @@ struct Problem {
 
   std::int64_t ld() const { return shape.heads * shape.head_dim + 2 * shape.groups * shape.states; }
 
-  void run(std::int64_t layer) {
+  void run(std::int64_t layer, SsdArithmetic arithmetic = SsdArithmetic::kFloat32) {
     for (std::int64_t s = 0; s < batch; ++s) {
       sequences[static_cast<std::size_t>(s)] = {s * tokens, tokens,
                                                 state.data() + (layer * batch + s) * state_size};
@@ -49,16 +49,17 @@ struct Problem {
                               ld(),        dt.data(),    shape.heads,
                               bias.data(), rates.data(), skip.data(),
                               false,       0.0F,         std::numeric_limits<float>::infinity()};
-    ssd_forward(shape, inputs, sequences.data(), batch, y.data());
+    ssd_forward(arithmetic, shape, inputs, sequences.data(), batch, y.data());
   }
 };
 
 void prefill_bench(benchmark::State& state) {
   const std::int64_t tokens = state.range(4);
   Problem problem({state.range(0), state.range(1), state.range(2), state.range(3)}, 1, tokens, 1);
+  const auto arithmetic = state.range(5) != 0 ? SsdArithmetic::kBFloat16 : SsdArithmetic::kFloat32;
   const double product = product_rate();
   double best = 1e30;
-  for (auto _ : state) best = std::min(best, best_seconds(5, [&] { problem.run(0); }));
+  for (auto _ : state) best = std::min(best, best_seconds(5, [&] { problem.run(0, arithmetic); }));
   // What the recurrence itself needs: the outer product and the output.
   const double operations = 4.0 * static_cast<double>(tokens * problem.state_size);
   state.counters["us/token"] = best * 1e6 / static_cast<double>(tokens);
@@ -67,12 +68,15 @@ void prefill_bench(benchmark::State& state) {
 }
 BENCHMARK(prefill_bench)
     ->Name("ssd_prefill")
-    ->ArgNames({"heads", "groups", "head_dim", "states", "tokens"})
-    ->Args({64, 1, 64, 128, 2048})
-    ->Args({80, 1, 64, 128, 2048})
-    ->Args({128, 8, 64, 128, 2048})
-    ->Args({12, 1, 64, 128, 2048})
-    ->Args({64, 1, 64, 128, 64})
+    ->ArgNames({"heads", "groups", "head_dim", "states", "tokens", "bf16"})
+    ->Args({64, 1, 64, 128, 2048, 0})
+    ->Args({64, 1, 64, 128, 2048, 1})
+    ->Args({80, 1, 64, 128, 2048, 0})
+    ->Args({128, 8, 64, 128, 2048, 0})
+    ->Args({128, 8, 64, 128, 2048, 1})
+    ->Args({12, 1, 64, 128, 2048, 0})
+    ->Args({64, 1, 64, 128, 64, 0})
+    ->Args({64, 1, 64, 128, 64, 1})
     ->Iterations(3)
     ->Unit(benchmark::kMillisecond);
 

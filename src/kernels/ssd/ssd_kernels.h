@@ -7,8 +7,8 @@
 namespace aquatint::kernels::ssd {
 
 // Heads of one group that a chunk is done for together: they share its products of C and B, and
-// their states (256 KiB of 64 x 128) stay in the second-level cache.
-constexpr int64_t kHeadsAtOnce = 8;
+// their states (512 KiB of 64 x 128) stay in the second-level cache.
+constexpr int64_t kHeadsAtOnce = 16;
 
 // Heads [head_begin, head_end) of one sequence; pointers are to its first row, and to all heads.
 struct Task {
@@ -49,5 +49,6 @@ struct Variant {
 extern const Variant kReference;
 extern const Variant kAvx2;
 extern const Variant kAvx512;
+extern const Form kAvx512Bf16Chunked;  // SsdArithmetic::kBFloat16
 
 }  // namespace aquatint::kernels::ssd

@@ -11,6 +11,7 @@ namespace {
 struct Lanes : Vec {
   static constexpr int64_t kRows = 6;    // x 2 vectors of accumulators
   static constexpr int64_t kChunk = 24;  // tokens
+  static constexpr bool kPairs = false;
 };
 
 // Products of decays run through denormal numbers on their way to zero. They are slow and too small
