@@ -57,8 +57,9 @@ Tensor exact_scales(const Tensor& scales, const Shape& shape, DType dtype) {
 // Reads the tensors of one module, checking each against the others.
 class ModuleReader {
  public:
-  ModuleReader(const TensorFiles& set, const std::string& module, const WeightScheme& scheme)
-      : set_(set), module_(module), scheme_(scheme) {}
+  ModuleReader(const TensorFiles& set, const std::string& module, const WeightScheme& scheme,
+               bool transposed)
+      : set_(set), module_(module), scheme_(scheme), transposed_(transposed) {}
 
   QuantizedMatrix read() const {
     reject("weight_g_idx", "columns in another order are not supported");
@@ -100,7 +101,7 @@ class ModuleReader {
     if (values.dtype() != DType::kI8 || !is_matrix(values)) {
       wrong("weight", values, "an int8 matrix");
     }
-    return values;
+    return transposed_ ? values.transposed() : values;
   }
 
   Tensor read_packed() const {
@@ -198,13 +199,15 @@ class ModuleReader {
   const TensorFiles& set_;
   const std::string& module_;
   const WeightScheme& scheme_;
+  bool transposed_;
 };
 
 }  // namespace
 
 std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
                                                 const ModuleScheme& scheme, std::int64_t rows,
-                                                std::int64_t columns, DType scale_dtype) {
+                                                std::int64_t columns, DType scale_dtype,
+                                                bool transposed) {
   const WeightScheme& weights = scheme.weights;
   if (weights.granularity == Granularity::kGroup && columns % weights.group_size != 0) {
     raise(
@@ -219,7 +222,8 @@ std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
     infos.push_back({module + ".weight_packed", DType::kI32, Shape{rows, words}});
     infos.push_back({module + ".weight_shape", DType::kI64, Shape{2}});
   } else {
-    infos.push_back({module + ".weight", DType::kI8, Shape{rows, columns}});
+    const Shape shape = transposed ? Shape{columns, rows} : Shape{rows, columns};
+    infos.push_back({module + ".weight", DType::kI8, shape});
   }
   infos.push_back({module + ".weight_scale", scale_dtype, scales});
   if (weights.symmetric) return infos;
@@ -235,17 +239,18 @@ std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
 std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::string& module,
                                                                   const ModuleScheme& scheme,
                                                                   const QuantizedMatrix& matrix,
-                                                                  DType scale_dtype) {
+                                                                  DType scale_dtype,
+                                                                  bool transposed) {
   AQUATINT_ASSERT(matrix.scheme == scheme.weights);
-  const std::vector<TensorInfo> infos =
-      compressed_tensor_infos(module, scheme, matrix.rows(), matrix.columns(), scale_dtype);
+  const std::vector<TensorInfo> infos = compressed_tensor_infos(
+      module, scheme, matrix.rows(), matrix.columns(), scale_dtype, transposed);
   const int bits = scheme.weights.bits;
   std::vector<Tensor> tensors;
   if (is_packed(scheme)) {
     tensors.push_back(pack_int32(matrix.values, bits));
     tensors.push_back(shape_tensor(matrix.rows(), matrix.columns()));
   } else {
-    tensors.push_back(matrix.values);
+    tensors.push_back(transposed ? matrix.values.transposed() : matrix.values);
   }
   const Shape scales = scale_shape(scheme.weights, matrix.rows(), matrix.columns());
   tensors.push_back(exact_scales(matrix.scales, scales, scale_dtype));
@@ -267,8 +272,8 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
 }
 
 QuantizedMatrix from_compressed_tensors(const TensorFiles& set, const std::string& module,
-                                        const ModuleScheme& scheme) {
-  return ModuleReader(set, module, scheme.weights).read();
+                                        const ModuleScheme& scheme, bool transposed) {
+  return ModuleReader(set, module, scheme.weights, transposed).read();
 }
 
 }  // namespace aquatint

@@ -66,20 +66,24 @@ nlohmann::json make_quantization_config(
 
 // Names, types and shapes of the tensors that store a [rows, columns] weight of `module`. Error
 // kUnsupported when the columns are not a multiple of the group size, which the format demands.
+// With `transposed`, "weight" is [columns, rows], as loaders expect of modules that hold their
+// weights so (docs/formats/compressed_tensors.md); nothing else changes.
 std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
                                                 const ModuleScheme& scheme, std::int64_t rows,
-                                                std::int64_t columns, DType scale_dtype);
+                                                std::int64_t columns, DType scale_dtype,
+                                                bool transposed = false);
 // The tensors themselves. Scales are converted to `scale_dtype` exactly (the rounding chose them
 // so).
 std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::string& module,
                                                                   const ModuleScheme& scheme,
                                                                   const QuantizedMatrix& matrix,
-                                                                  DType scale_dtype);
+                                                                  DType scale_dtype,
+                                                                  bool transposed = false);
 // Reads them back, from whichever of the two formats the tensors that exist are in; int8 values may
 // be a view of the mapped file. Error kNotFound, kCorrupt, kNumeric or kUnsupported naming the
 // tensor.
 QuantizedMatrix from_compressed_tensors(const TensorFiles& set, const std::string& module,
-                                        const ModuleScheme& scheme);
+                                        const ModuleScheme& scheme, bool transposed = false);
 
 // int32 words of pack-quantized: u = q + 2^(bits-1) in `bits` bits each, one after the other from
 // the low bits of the first word; a value may span two words (3, 5, 6, 7 bits). The last word of a

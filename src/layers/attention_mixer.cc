@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/threads.h"
 #include "kernels/attention/attention.h"
 #include "kernels/rope/rope.h"
 
@@ -31,7 +32,33 @@ std::unique_ptr<BlockState> AttentionMixer::new_state() const {
 }
 
 std::size_t AttentionMixer::nbytes() const {
-  return weights_.q.nbytes() + weights_.k.nbytes() + weights_.v.nbytes() + weights_.o.nbytes();
+  const AttentionWeights& w = weights_;
+  const std::size_t projections =
+      w.qkv ? w.qkv->nbytes() : w.q.nbytes() + w.k.nbytes() + w.v.nbytes();
+  return projections + w.o.nbytes();
+}
+
+void AttentionMixer::project(ForwardContext& context, LinearInput& x, float* q, float* k,
+                             float* v) const {
+  if (!weights_.qkv) {
+    Linear::forward_shared(context, x, {{&weights_.q, q}, {&weights_.k, k}, {&weights_.v, v}});
+    return;
+  }
+  AQUATINT_ASSERT(!context.stream().is_cuda());
+  const std::int64_t q_columns = config_.heads * config_.head_dim;
+  const std::int64_t kv_columns = config_.kv_heads * config_.head_dim;
+  const std::int64_t columns = q_columns + 2 * kv_columns;
+  float* all = context.workspace.take<float>(x.rows() * columns);
+  weights_.qkv->forward(context, x, all);
+  constexpr std::int64_t kRowsPerThread = 16;
+  parallel_for(x.rows(), kRowsPerThread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const float* from = all + row * columns;
+      std::copy_n(from, q_columns, q + row * q_columns);
+      std::copy_n(from + q_columns, kv_columns, k + row * kv_columns);
+      std::copy_n(from + q_columns + kv_columns, kv_columns, v + row * kv_columns);
+    }
+  });
 }
 
 // Rotates queries and keys of all rows to their positions.
@@ -78,9 +105,7 @@ void AttentionMixer::forward(ForwardContext& context, LinearInput& x,
   float* q = workspace.take<float>(rows * q_columns);
   float* k = workspace.take<float>(rows * kv_columns);
   float* v = workspace.take<float>(rows * kv_columns);
-  weights_.q.forward(context, x, q);
-  weights_.k.forward(context, x, k);
-  weights_.v.forward(context, x, v);
+  project(context, x, q, k, v);
 
   rotate(context, segments, rows, q, k);
   context.tap(weights_.module, ".q", q, rows, q_columns);

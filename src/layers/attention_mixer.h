@@ -34,6 +34,9 @@ struct AttentionConfig {
 struct AttentionWeights {
   std::string module;
   Linear q, k, v, o;
+  // One projection to queries, keys and values side by side, instead of q, k and v. On the CPU
+  // only.
+  std::optional<Linear> qkv = std::nullopt;
 };
 
 class AttentionMixer : public Mixer {
@@ -46,6 +49,7 @@ class AttentionMixer : public Mixer {
   std::size_t nbytes() const override;
 
  private:
+  void project(ForwardContext& context, LinearInput& x, float* q, float* k, float* v) const;
   void rotate(ForwardContext& context, std::span<const Segment> segments, std::int64_t rows,
               float* q, float* k) const;
 

@@ -1,6 +1,8 @@
 #include "layers/block.h"
 
 #include "kernels/embedding/embedding.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/residual_add/residual_add.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/scaled_add/scaled_add.h"
 
@@ -22,7 +24,7 @@ void add_scaled(ForwardContext& context, float scale, std::int64_t n, float* hid
 
 void PreNormBlock::forward(ForwardContext& context, std::span<const Segment> segments,
                            std::int64_t rows, float* hidden) const {
-  const std::int64_t columns = mixer_norm_.weight.dim(0), n = rows * columns;
+  const std::int64_t columns = norm_columns(mixer_norm_), n = rows * columns;
   {
     const Workspace::Scope scope(context.workspace);
     LinearInput x = LinearInput::normalized(context, hidden, mixer_norm_, rows, columns);
@@ -32,15 +34,18 @@ void PreNormBlock::forward(ForwardContext& context, std::span<const Segment> seg
   if (mlp_) {
     const Workspace::Scope scope(context.workspace);
     LinearInput x = LinearInput::normalized(context, hidden, mlp_norm_, rows, columns);
-    add_scaled(context, residual_scale_, n, hidden,
-               [&](float* y) { mlp_->forward(context, x, y); });
+    add_scaled(context, residual_scale_, n, hidden, [&](float* y) {
+      std::visit([&](const auto& mlp) { mlp.forward(context, x, y); }, *mlp_);
+    });
   }
   context.tap(module_, ".output", hidden, rows, columns);
 }
 
 std::size_t PreNormBlock::nbytes() const {
-  return mixer_->nbytes() + (mlp_ ? mlp_->nbytes() : 0) + mixer_norm_.weight.nbytes() +
-         (mlp_ ? mlp_norm_.weight.nbytes() : 0);
+  const std::size_t mixing = mixer_->nbytes() + norm_bytes(mixer_norm_);
+  if (!mlp_) return mixing;
+  return mixing + norm_bytes(mlp_norm_) +
+         std::visit([](const auto& mlp) { return mlp.nbytes(); }, *mlp_);
 }
 
 TokenEmbedding::TokenEmbedding(std::variant<Tensor, QuantizedMatrix> table, Stream& stream,
@@ -78,10 +83,36 @@ std::size_t TokenEmbedding::nbytes() const {
   return matrix.values.nbytes() + matrix.scales.nbytes();
 }
 
+void PositionedEmbedding::forward(ForwardContext& context, std::span<const Segment> segments,
+                                  const std::int32_t* ids, std::int64_t rows, float* hidden) const {
+  tokens_.forward(context, segments, ids, rows, hidden);
+  const Workspace::Scope scope(context.workspace);
+  const std::int64_t columns = positions_.dim(1);
+  auto* positions = context.workspace.take<std::int32_t>(rows);
+  auto* added = context.workspace.take<float>(rows * columns);
+  for (const Segment& s : segments) {
+    for (std::int64_t t = 0; t < s.tokens; ++t) {
+      positions[s.first_row + t] = static_cast<std::int32_t>(s.past + t);
+    }
+  }
+  kernels::embed_rows(positions_.bytes(), positions_.dtype(), positions_.dim(0), columns, positions,
+                      rows, added);
+  kernels::residual_add(context.stream(), hidden, added, rows * columns);
+}
+
 void NormedHead::normalize(ForwardContext& context, const float* hidden, std::int64_t rows,
                            float* normed) const {
-  kernels::rms_norm(context.stream(), hidden, norm_.weight.data<float>(), rows, head_.columns(),
-                    norm_.eps, normed);
+  Stream& stream = context.stream();
+  const std::int64_t columns = head_.columns();
+  if (const auto* rms = std::get_if<RmsNorm>(&norm_)) {
+    kernels::rms_norm(stream, hidden, rms->weight.data<float>(), rows, columns, rms->eps, normed);
+    return;
+  }
+  const auto& norm = std::get<LayerNorm>(norm_);
+  kernels::RowSink sink;
+  sink.f32 = normed;
+  kernels::layer_norm(stream, hidden, norm.weight.data<float>(), norm.bias.data<float>(), rows,
+                      columns, norm.eps, sink);
 }
 
 void NormedHead::logits(ForwardContext& context, const float* normed, std::int64_t rows,

@@ -54,8 +54,8 @@ class OutputLayer {
 // residual scale, is 1 in nearly all models; others run on the CPU only.
 class PreNormBlock : public Block {
  public:
-  PreNormBlock(std::string module, RmsNorm mixer_norm, std::unique_ptr<Mixer> mixer,
-               RmsNorm mlp_norm, std::optional<GatedMlp> mlp, float residual_scale = 1.0f)
+  PreNormBlock(std::string module, Norm mixer_norm, std::unique_ptr<Mixer> mixer, Norm mlp_norm,
+               std::optional<Mlp> mlp, float residual_scale = 1.0f)
       : module_(std::move(module)),
         mixer_norm_(std::move(mixer_norm)),
         mlp_norm_(std::move(mlp_norm)),
@@ -70,9 +70,9 @@ class PreNormBlock : public Block {
 
  private:
   std::string module_;
-  RmsNorm mixer_norm_, mlp_norm_;
+  Norm mixer_norm_, mlp_norm_;
   std::unique_ptr<Mixer> mixer_;
-  std::optional<GatedMlp> mlp_;
+  std::optional<Mlp> mlp_;
   float residual_scale_;
 };
 
@@ -90,19 +90,34 @@ class TokenEmbedding : public InputLayer {
   float scale_;
 };
 
-// RMSNorm and a linear head, whose input is the normalized values times a factor (on a GPU: 1).
+// Rows of a table of tokens plus rows of a table of learned positions. On the CPU only.
+class PositionedEmbedding : public InputLayer {
+ public:
+  // positions: [positions, hidden size], of any float type.
+  PositionedEmbedding(TokenEmbedding tokens, Tensor positions)
+      : tokens_(std::move(tokens)), positions_(std::move(positions)) {}
+  void forward(ForwardContext& context, std::span<const Segment> segments, const std::int32_t* ids,
+               std::int64_t rows, float* hidden) const override;
+  std::size_t nbytes() const override { return tokens_.nbytes() + positions_.nbytes(); }
+
+ private:
+  TokenEmbedding tokens_;
+  Tensor positions_;
+};
+
+// A norm and a linear head, whose input is the normalized values times a factor (on a GPU: 1).
 class NormedHead : public OutputLayer {
  public:
-  NormedHead(RmsNorm norm, Linear head, float scale = 1.0f)
+  NormedHead(Norm norm, Linear head, float scale = 1.0f)
       : norm_(std::move(norm)), head_(std::move(head)), scale_(scale) {}
   void normalize(ForwardContext& context, const float* hidden, std::int64_t rows,
                  float* normed) const override;
   void logits(ForwardContext& context, const float* normed, std::int64_t rows,
               float* logits) const override;
-  std::size_t nbytes() const override { return head_.nbytes() + norm_.weight.nbytes(); }
+  std::size_t nbytes() const override { return head_.nbytes() + norm_bytes(norm_); }
 
  private:
-  RmsNorm norm_;
+  Norm norm_;
   Linear head_;
   float scale_;
 };

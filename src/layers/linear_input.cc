@@ -20,6 +20,16 @@ const float* weight_data(const RmsNorm& norm) {
 
 }  // namespace
 
+std::int64_t norm_columns(const Norm& norm) {
+  return std::visit([](const auto& either) { return either.weight.dim(0); }, norm);
+}
+
+std::size_t norm_bytes(const Norm& norm) {
+  const auto* layer = std::get_if<LayerNorm>(&norm);
+  const Tensor& weight = layer != nullptr ? layer->weight : std::get<RmsNorm>(norm).weight;
+  return weight.nbytes() + (layer != nullptr ? layer->bias.nbytes() : 0);
+}
+
 LinearInput LinearInput::values(ForwardContext& context, const float* x, std::int64_t rows,
                                 std::int64_t columns) {
   LinearInput input(context, Source::kValues, rows, columns);

@@ -32,6 +32,9 @@ struct LayerNorm {
 };
 
 using Norm = std::variant<RmsNorm, LayerNorm>;
+// Columns of the values that it normalizes, and memory of its weights.
+std::int64_t norm_columns(const Norm& norm);
+std::size_t norm_bytes(const Norm& norm);
 
 class LinearInput {
  public:

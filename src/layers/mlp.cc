@@ -9,4 +9,10 @@ void GatedMlp::forward(ForwardContext& context, LinearInput& x, float* y) const 
   down.forward_add(context, product, y);
 }
 
+void PlainMlp::forward(ForwardContext& context, LinearInput& x, float* y) const {
+  const kernels::ProductView inner = up.forward_view(context, x);
+  LinearInput product = LinearInput::activated(context, activation, inner, x.rows(), up.outputs());
+  down.forward_add(context, product, y);
+}
+
 }  // namespace aquatint

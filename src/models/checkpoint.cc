@@ -106,8 +106,8 @@ void Checkpoint::check_tensors() const {
     if (spec.role == Role::kHead && head_is_tied()) continue;
     if (const auto module_scheme = scheme(spec)) {
       const DType any = DType::kF32;
-      for (const TensorInfo& info : compressed_tensor_infos(spec.module(), *module_scheme,
-                                                            spec.shape[0], spec.shape[1], any)) {
+      for (const TensorInfo& info : compressed_tensor_infos(
+               spec.module(), *module_scheme, spec.shape[0], spec.shape[1], any, spec.transposed)) {
         if (!tensors().contains(info.name)) {
           raise(ErrorKind::kCorrupt, "'{}': tensor '{}' is missing ({} of '{}')", folder().string(),
                 info.name, module_scheme->weights.str(), spec.module());
@@ -124,14 +124,14 @@ void Checkpoint::check_tensors() const {
     const auto entry = tensors().entries().find(spec.name);
     if (entry == tensors().entries().end()) {
       raise(ErrorKind::kCorrupt, "'{}': tensor '{}' {} is missing", folder().string(), spec.name,
-            spec.shape.str());
+            spec.stored_shape().str());
     }
     std::string found;
     for (const std::int64_t dim : entry->second.shape) {
       found += (found.empty() ? "" : ", ") + std::to_string(dim);
     }
     raise(ErrorKind::kCorrupt, "'{}': tensor '{}' has shape [{}]; config.json implies {}",
-          folder().string(), spec.name, found, spec.shape.str());
+          folder().string(), spec.name, found, spec.stored_shape().str());
   }
   for (const auto& [name, entry] : tensors().entries()) {
     if (known.count(name) > 0 || architecture_->ignores(name)) continue;
@@ -162,7 +162,7 @@ Tensor Checkpoint::load_view(const TensorSpec& spec) const {
   }
   if (source->row_end >= 0) stored = stored.rows(source->row_begin, source->row_end);
   check_finite(stored, spec.name);
-  return stored;
+  return spec.transposed ? stored.transposed() : stored;
 }
 
 Tensor Checkpoint::tensor(const std::string& name) const {
@@ -183,7 +183,7 @@ LinearWeights Checkpoint::linear(const std::string& module) const {
     return result;
   }
   if (const auto module_scheme = scheme(weight)) {
-    result.weight = from_compressed_tensors(tensors(), module, *module_scheme);
+    result.weight = from_compressed_tensors(tensors(), module, *module_scheme, weight.transposed);
     result.activations = module_scheme->activations;
     const auto& matrix = std::get<QuantizedMatrix>(result.weight);
     if (!(matrix.values.shape() == weight.shape)) {

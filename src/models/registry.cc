@@ -1,5 +1,6 @@
 #include "models/architecture.h"
 #include "models/gla.h"
+#include "models/gpt2.h"
 #include "models/llama.h"
 #include "models/mamba.h"
 #include "models/mamba2.h"
@@ -9,10 +10,10 @@ namespace aquatint {
 
 const std::vector<ArchitectureEntry>& architecture_registry() {
   static const std::vector<ArchitectureEntry> entries = {
-      {"gla", matches_gla, make_gla},           {"mamba", matches_mamba, make_mamba},
-      {"mamba2", matches_mamba2, make_mamba2},  {"llama", matches_llama, make_llama},
-      {"mistral", matches_mistral, make_llama}, {"qwen2", matches_qwen2, make_llama},
-      {"minicpm", matches_minicpm, make_llama},
+      {"gla", matches_gla, make_gla},       {"gpt2", matches_gpt2, make_gpt2},
+      {"mamba", matches_mamba, make_mamba}, {"mamba2", matches_mamba2, make_mamba2},
+      {"llama", matches_llama, make_llama}, {"mistral", matches_mistral, make_llama},
+      {"qwen2", matches_qwen2, make_llama}, {"minicpm", matches_minicpm, make_llama},
   };
   return entries;
 }

@@ -44,6 +44,7 @@ Distribution distribution(const TensorSpec& spec) {
     case Role::kSkip:
       return {1.0f, 0.1f};
     case Role::kEmbedding:
+    case Role::kPosition:
     case Role::kBias:
       return {0.0f, 1.0f};
     case Role::kDecay:  // log(-A)
@@ -67,7 +68,7 @@ Tensor random_tensor(const TensorSpec& spec, const SynthOptions& options, std::u
       v[i] = d.mean + d.deviation * random_normal(base + static_cast<std::uint64_t>(i));
     }
   });
-  return values.to(options.dtype);
+  return values.to(options.dtype).reshape(spec.stored_shape());
 }
 
 }  // namespace
@@ -92,7 +93,7 @@ void synthesize(const Config& config, const SynthOptions& options) {
   std::vector<const TensorSpec*> specs;
   for (const TensorSpec& spec : architecture->tensors()) {
     if (spec.tied) continue;
-    infos.push_back({spec.name, options.dtype, spec.shape});
+    infos.push_back({spec.name, options.dtype, spec.stored_shape()});
     specs.push_back(&spec);
   }
   ShardedWriter output(working, infos, options.max_shard_bytes);

@@ -6,8 +6,9 @@
 namespace aquatint {
 namespace {
 
-constexpr std::array<std::pair<Role, const char*>, 16> kRoles = {{
+constexpr std::array<std::pair<Role, const char*>, 17> kRoles = {{
     {Role::kEmbedding, "embedding"},
+    {Role::kPosition, "position"},
     {Role::kHead, "head"},
     {Role::kMixerIn, "mixer_in"},
     {Role::kMixerGate, "mixer_gate"},
@@ -60,6 +61,7 @@ bool is_linear(Role role) {
     case Role::kMlpOut:
       return true;
     case Role::kEmbedding:
+    case Role::kPosition:
     case Role::kConv:
     case Role::kNorm:
     case Role::kBias:

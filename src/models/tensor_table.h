@@ -15,6 +15,7 @@ namespace aquatint {
 
 enum class Role {
   kEmbedding,     // token embedding table
+  kPosition,      // table of learned positions
   kHead,          // hidden values to logits
   kMixerIn,       // projections into the mixer: q, k, v
   kMixerGate,     // projection of the output gate
@@ -42,7 +43,7 @@ bool is_linear(Role role);
 // One form in which a checkpoint may hold a tensor: all of a stored tensor, or some of its rows.
 struct TensorSource {
   std::string name;
-  Shape shape;  // of the stored tensor
+  Shape shape;  // of the stored tensor; [columns, rows] if the tensor is transposed
   std::int64_t row_begin = 0;
   std::int64_t row_end = -1;  // -1: to the last
 };
@@ -54,10 +55,14 @@ struct TensorSpec {
   int block = -1;     // -1: outside the blocks
   std::string tap;    // what feeds it: "model.layers.0.attn.q_proj.input"; empty if nothing does
   bool tied = false;  // may be absent: the embedding table then serves
+  // Files hold the matrix as [columns, rows]: in all sources, and in what we write (GPT-2).
+  bool transposed = false;
   std::vector<TensorSource> sources;  // by preference
 
   // Name without ".weight" or ".bias"; that of a parameter which has neither ("mixer.A_log") whole.
   std::string module() const;
+  // Of the tensor in files, where it is not quantized.
+  Shape stored_shape() const { return transposed ? Shape{shape[1], shape[0]} : shape; }
 };
 
 }  // namespace aquatint

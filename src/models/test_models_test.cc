@@ -271,13 +271,14 @@ std::filesystem::path make_quantized(const TempFolder& folder, const std::string
       const QuantizedMatrix matrix = round_symmetric(weight, bits, group);
       const ModuleScheme scheme{matrix.scheme, activations, WeightLayout::kInferred};
       modules.emplace_back(spec.module(), ModuleClass::kLinear, scheme);
-      for (auto& part : to_compressed_tensors(spec.module(), scheme, matrix, DType::kF32)) {
+      for (auto& part :
+           to_compressed_tensors(spec.module(), scheme, matrix, DType::kF32, spec.transposed)) {
         tensors.push_back(std::move(part));
       }
       continue;
     }
     if (is_linear(spec.role)) ignored.push_back(spec.module());
-    tensors.emplace_back(spec.name, weight);
+    tensors.emplace_back(spec.name, spec.transposed ? weight.transposed() : weight);
   }
   auto config = checkpoint.config().json();
   config["quantization_config"] = make_quantization_config(modules, ignored);

@@ -39,7 +39,8 @@ std::vector<Unit> make_units(const Checkpoint& checkpoint, const Plan& plan) {
   std::vector<Unit> units;
   std::vector<const TensorPlan*> before, after;
   for (const TensorPlan* t : plan.of_block(-1)) {
-    (t->spec->role == Role::kEmbedding ? before : after).push_back(t);
+    const Role role = t->spec->role;
+    (role == Role::kEmbedding || role == Role::kPosition ? before : after).push_back(t);
   }
   units.push_back({"input", std::move(before)});
   for (int i = 0; i < checkpoint.architecture().blocks(); ++i) {
@@ -62,13 +63,13 @@ void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, Stream& 
                   ShardedWriter& output) {
   const Tensor source = source_tensor(checkpoint, plan);
   if (!plan.scheme) {
-    output.write(plan.spec->name, source);
+    output.write(plan.spec->name, plan.spec->transposed ? source.transposed() : source);
     return;
   }
   const RoundingEntry& rounding = find_rounding(plan.rounding);
   const QuantizedMatrix matrix = rounding.round(source, plan.scheme->weights, plan.dtype, stream);
-  for (const auto& [name, tensor] :
-       to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix, plan.dtype)) {
+  for (const auto& [name, tensor] : to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix,
+                                                          plan.dtype, plan.spec->transposed)) {
     output.write(name, tensor);
   }
 }

@@ -133,9 +133,9 @@ std::vector<const TensorPlan*> Plan::of_block(int block) const {
 
 std::vector<TensorInfo> stored_infos(const TensorPlan& plan) {
   const TensorSpec& spec = *plan.spec;
-  if (!plan.scheme) return {{spec.name, plan.dtype, spec.shape}};
+  if (!plan.scheme) return {{spec.name, plan.dtype, spec.stored_shape()}};
   return compressed_tensor_infos(spec.module(), *plan.scheme, spec.shape[0], spec.shape[1],
-                                 plan.dtype);
+                                 plan.dtype, spec.transposed);
 }
 
 Plan make_plan(const Checkpoint& checkpoint, const Recipe& recipe) {

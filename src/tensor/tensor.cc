@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/mapped_file.h"
+#include "base/threads.h"
 #include "device/device_memory.h"
 #include "device/stream.h"
 
@@ -134,6 +135,47 @@ Tensor Tensor::to(DType dtype) const {
   Tensor t = empty(shape_, dtype);
   convert_from_f32(source.data<float>(), static_cast<std::size_t>(numel()), dtype,
                    t.mutable_bytes());
+  return t;
+}
+
+namespace {
+
+// Tiles keep both sides in the cache; elements may lie unaligned at `from`.
+template <typename T>
+void transpose(const std::byte* from, std::int64_t rows, std::int64_t columns, T* to) {
+  constexpr std::int64_t kTile = 64;
+  parallel_for((rows + kTile - 1) / kTile, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t tile = begin * kTile; tile < std::min(rows, end * kTile); tile += kTile) {
+      for (std::int64_t left = 0; left < columns; left += kTile) {
+        for (std::int64_t r = tile; r < std::min(rows, tile + kTile); ++r) {
+          for (std::int64_t c = left; c < std::min(columns, left + kTile); ++c) {
+            std::memcpy(to + c * rows + r, from + (r * columns + c) * std::int64_t{sizeof(T)},
+                        sizeof(T));
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Tensor Tensor::transposed() const {
+  AQUATINT_ASSERT(shape_.rank() == 2 && !device_.is_cuda());
+  Tensor t = empty({shape_[1], shape_[0]}, dtype_);
+  switch (dtype_size(dtype_)) {
+    case 1:
+      transpose(data_, shape_[0], shape_[1], reinterpret_cast<std::uint8_t*>(t.mutable_bytes()));
+      break;
+    case 2:
+      transpose(data_, shape_[0], shape_[1], reinterpret_cast<std::uint16_t*>(t.mutable_bytes()));
+      break;
+    case 4:
+      transpose(data_, shape_[0], shape_[1], reinterpret_cast<std::uint32_t*>(t.mutable_bytes()));
+      break;
+    default:
+      transpose(data_, shape_[0], shape_[1], reinterpret_cast<std::uint64_t*>(t.mutable_bytes()));
+  }
   return t;
 }
 

@@ -90,6 +90,8 @@ class Tensor {
   // A heap copy with elements converted from float32 to `dtype`.
   Tensor to(DType dtype) const;
   Tensor clone() const;
+  // A heap copy [n, m] of this [m, n].
+  Tensor transposed() const;
 
  private:
   void check_type(std::size_t element_size) const;
