@@ -15,6 +15,7 @@
 #include "report/bench_report.h"
 #include "report/table.h"
 #include "runtime/bench.h"
+#include "runtime/model_text.h"
 
 namespace aquatint::cli {
 namespace {
@@ -96,10 +97,10 @@ json rows_json(const std::vector<Row>& rows) {
 // Quality of every model against the reference, whose own perplexity comes from the same pass.
 void measure_quality(const Options& options, const TextData& text, std::vector<Row>& rows) {
   const LoadOptions loading = options.loading.load_options();
-  const Tokenizer reference_tokenizer = Tokenizer::open(options.reference);
+  const Tokenizer reference_tokenizer = open_tokenizer(options.reference);
   Model reference = Model::load(Checkpoint::open(options.reference), loading);
   for (std::size_t i = 1; i < rows.size(); ++i) {
-    const Tokenizer tokenizer = Tokenizer::open(rows[i].model);
+    const Tokenizer tokenizer = open_tokenizer(rows[i].model);
     Model model = Model::load(Checkpoint::open(rows[i].model), loading);
     rows[i].quality = evaluate_text({model, tokenizer, &reference, &reference_tokenizer}, text,
                                     options.eval.resolve());
@@ -117,7 +118,7 @@ void run(const Options& options) {
   folders.insert(folders.end(), options.models.begin(), options.models.end());
   for (const std::string& folder : folders) {
     rows.push_back({folder, Checkpoint::open(folder).tensors().total_bytes(), {}, {}});
-    Tokenizer::open(folder);
+    open_tokenizer(folder);
   }
   measure_quality(options, text, rows);
   const BenchOptions bench = options.speed.resolve();

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "eval/eval_report.h"
+#include "runtime/model_text.h"
 
 namespace aquatint::cli {
 namespace {
@@ -89,13 +90,13 @@ void run(const Options& options) {
   }
   for (const std::string& name : options.tasks) find_eval_task(name);
   const TextData text_data = options.text.empty() ? TextData{} : read_text(options.text);
-  const Tokenizer tokenizer = Tokenizer::open(options.model);
+  const Tokenizer tokenizer = open_tokenizer(options.model);
   Model model = Model::load(Checkpoint::open(options.model), options.loading.load_options());
   std::optional<Tokenizer> reference_tokenizer;
   std::optional<Model> reference;
   EvalSubject subject{model, tokenizer};
   if (!options.reference.empty()) {
-    reference_tokenizer.emplace(Tokenizer::open(options.reference));
+    reference_tokenizer.emplace(open_tokenizer(options.reference));
     reference.emplace(
         Model::load(Checkpoint::open(options.reference), options.loading.load_options()));
     subject.reference = &*reference;

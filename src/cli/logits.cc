@@ -9,7 +9,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "formats/safetensors.h"
-#include "text/tokenizer.h"
+#include "runtime/model_text.h"
 
 namespace aquatint::cli {
 namespace {
@@ -59,7 +59,7 @@ void run(const Options& options) {
   std::vector<std::int32_t> tokens = options.tokens;
   if (tokens.empty()) {
     check_utf8(options.text, "--text", ErrorKind::kInvalidArgument);
-    tokens = Tokenizer::open(options.model).encode(options.text, true);
+    tokens = open_tokenizer(options.model).encode(options.text, true);
   }
   if (tokens.empty()) raise(ErrorKind::kInvalidArgument, "the text has no tokens");
   const auto n = static_cast<std::int64_t>(tokens.size());

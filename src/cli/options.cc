@@ -36,7 +36,8 @@ bool parse_whole(const std::string& text, T& value) {
 
 CLI::Option* add_model(CLI::App& verb, std::string& folder) {
   return verb
-      .add_option("model", folder, "Model folder: config.json, *.safetensors, tokenizer.json")
+      .add_option("model", folder,
+                  "Model folder (config.json, weights, tokenizer.json) or GGUF file")
       ->required()
       ->type_name("");
 }

@@ -14,7 +14,7 @@
 #include "cli/options.h"
 #include "cli/run_modes.h"
 #include "cli/verbs.h"
-#include "text/chat_template.h"
+#include "runtime/model_text.h"
 
 namespace aquatint::cli {
 namespace {
@@ -135,7 +135,7 @@ void run(RunOptions options, bool has_seed) {
 
 RunModel::RunModel(RunOptions& options)
     : checkpoint(Checkpoint::open(options.model)),
-      tokenizer(Tokenizer::open(options.model)),
+      tokenizer(open_tokenizer(options.model)),
       model(Model::load(checkpoint, options.loading.load_options())) {
   options.generate.stop.end_tokens = end_tokens(checkpoint);
 }

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_modes.h"
-#include "text/chat_template.h"
+#include "runtime/model_text.h"
 
 namespace aquatint::cli {
 namespace {
@@ -20,7 +20,7 @@ class Conversation {
   explicit Conversation(RunOptions& options)
       : options_(options),
         loaded_(options),
-        format_(options.chat_template.empty() ? ChatTemplate::of_model(options.model)
+        format_(options.chat_template.empty() ? open_chat_template(options.model)
                                               : ChatTemplate::named(options.chat_template)),
         session_(loaded_.model, /*remembers=*/true) {
     if (!options.system.empty()) messages_.push_back({ChatRole::kSystem, options.system});

@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "report/table.h"
-#include "text/tokenizer.h"
+#include "runtime/model_text.h"
 
 namespace aquatint::cli {
 namespace {
@@ -35,7 +35,7 @@ void decode(const Tokenizer& tokenizer, const Options& options) {
 
 void run(const Options& options) {
   check_output(options.json);
-  const Tokenizer tokenizer = Tokenizer::open(options.model);
+  const Tokenizer tokenizer = open_tokenizer(options.model);
   if (!options.decode.empty()) {
     decode(tokenizer, options);
     return;

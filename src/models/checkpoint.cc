@@ -238,6 +238,14 @@ DType Checkpoint::stored_dtype(const TensorSpec& spec) const {
   return tensors().dtype(source->name);
 }
 
+std::string Checkpoint::stored_name(const TensorSpec& spec) const {
+  const TensorSource* source = find_source(spec);
+  if (source == nullptr) return dtype_name(DType::kF32);
+  const std::string& stored = tensors().entries().at(source->name).dtype_name;
+  const auto plain = plain_dtype(stored);
+  return plain ? dtype_name(*plain) : stored;
+}
+
 void Checkpoint::release(int block) const {
   for (const TensorSpec& spec : architecture_->tensors()) {
     if (spec.block != block) continue;

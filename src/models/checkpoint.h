@@ -24,6 +24,8 @@ class Checkpoint : public WeightSource {
   // What the user named: a folder, or one file that holds everything.
   const std::filesystem::path& folder() const { return files_.path; }
   const Config& config() const { return files_.config; }
+  // The tokenizer that the weights' file itself holds (ModelFiles::tokenizer).
+  std::optional<TokenizerFiles> own_tokenizer() const { return files_.tokenizer(); }
   const Architecture& architecture() const { return *architecture_; }
   std::shared_ptr<const Architecture> shared_architecture() const { return architecture_; }
   const TensorFiles& tensors() const { return *files_.tensors; }
@@ -44,6 +46,8 @@ class Checkpoint : public WeightSource {
   std::int64_t read_bytes(const TensorSpec& spec) const;
   // Element type that a tensor stored in floating point has when read.
   DType stored_dtype(const TensorSpec& spec) const;
+  // What it is stored as: the name of that type, or of one that is expanded when read ("Q4_K").
+  std::string stored_name(const TensorSpec& spec) const;
   // Lets the kernel take back the mapped pages of a block's tensors (-1: of those outside the
   // blocks) once they have been copied; they are read again from the file if needed.
   void release(int block) const;

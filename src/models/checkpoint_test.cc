@@ -52,7 +52,7 @@ TEST_F(DamagedCheckpoint, LoadsWhenWhole) {
 }
 
 TEST_F(DamagedCheckpoint, MissingFolderAndFiles) {
-  expect_error(ErrorKind::kNotFound, "no-such-model': not a model folder",
+  expect_error(ErrorKind::kNotFound, "no-such-model': not a model folder and not a GGUF file",
                [&] { Checkpoint::open(folder_.path() / "no-such-model"); });
   std::filesystem::remove(path_ / "model.safetensors");
   expect_refused(ErrorKind::kNotFound, "model.safetensors");

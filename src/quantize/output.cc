@@ -32,7 +32,8 @@ std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe,
   return json_text(config, checkpoint.config().bare_nonfinite());
 }
 
-void copy_model_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+void copy_model_files(const Checkpoint& checkpoint, const std::filesystem::path& to) {
+  const std::filesystem::path& from = checkpoint.folder();
   constexpr const char* kFiles[] = {"tokenizer.json",      "tokenizer_config.json",
                                     "tokenizer.model",     "special_tokens_map.json",
                                     "added_tokens.json",   "vocab.json",
@@ -48,6 +49,12 @@ void copy_model_files(const std::filesystem::path& from, const std::filesystem::
     std::filesystem::permissions(to / name, std::filesystem::perms::owner_write,
                                  std::filesystem::perm_options::add, error);
     sync_path(to / name);
+  }
+  std::error_code error;
+  if (std::filesystem::exists(to / "tokenizer.json", error)) return;
+  if (const auto own = checkpoint.own_tokenizer()) {
+    write_text_file(to / "tokenizer.json", own->tokenizer_json);
+    write_text_file(to / "tokenizer_config.json", own->tokenizer_config_json);
   }
 }
 

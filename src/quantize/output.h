@@ -13,7 +13,8 @@ namespace aquatint {
 std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                              const std::string& fingerprint);
 
-// Copies tokenizer and generation files of a model folder. Error kIo.
-void copy_model_files(const std::filesystem::path& from, const std::filesystem::path& to);
+// Copies tokenizer and generation files of a model's folder; a tokenizer that is in the file of the
+// weights is written out. Error kIo.
+void copy_model_files(const Checkpoint& checkpoint, const std::filesystem::path& to);
 
 }  // namespace aquatint

@@ -143,7 +143,7 @@ void fill_folder(const Checkpoint& checkpoint, const Recipe& recipe, const Plan&
                                    Stream::of(options.device), journal, output);
   output.finish();
   result.shards = output.shards();
-  copy_model_files(checkpoint.folder(), folder.path());
+  copy_model_files(checkpoint, folder.path());
   write_text_file(folder.path() / "recipe.yaml", recipe.text);
   write_text_file(folder.path() / "config.json",
                   quantized_config(checkpoint, recipe, plan, fingerprint));

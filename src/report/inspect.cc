@@ -18,7 +18,7 @@ constexpr std::int64_t kStateTokens = 2048;
 std::string scheme_text(const Checkpoint& checkpoint, const TensorSpec& spec) {
   if (spec.role == Role::kHead && checkpoint.head_is_tied()) return "tied to the embedding";
   const auto scheme = checkpoint.scheme(spec);
-  if (!scheme) return dtype_name(checkpoint.stored_dtype(spec));
+  if (!scheme) return checkpoint.stored_name(spec);
   if (spec.role == Role::kEmbedding) return scheme->weights.str();
   return scheme->weights.str() + ", " + activation_scheme_name(scheme->activations);
 }

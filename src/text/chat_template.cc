@@ -228,27 +228,35 @@ std::optional<ChatTemplate> ChatTemplate::recognize(std::string_view jinja) {
   return std::nullopt;
 }
 
-ChatTemplate ChatTemplate::of_model(const std::filesystem::path& folder) {
-  const std::filesystem::path own = folder / "chat_template.jinja";
-  const std::filesystem::path config = folder / "tokenizer_config.json";
-  std::optional<std::string> jinja;
-  std::string where = folder.string();
-  if (std::filesystem::exists(own)) {
-    where = own.string();
-    jinja = read_text_file(own);
-  } else if (std::filesystem::exists(config)) {
-    where = config.string();
-    jinja = text::template_of_config(text::parse_json(read_text_file(config), where), where);
-  }
+namespace {
+
+// The format that the program `jinja`, if there is one, writes; `where` is what it is from.
+ChatTemplate recognize_or_raise(const std::optional<std::string>& jinja, const std::string& where) {
   if (!jinja) {
     raise(ErrorKind::kUnsupported,
           "'{}': the model has no chat template; --chat-template chooses one of {}", where,
           text::joined_names());
   }
-  if (const auto found = recognize(*jinja)) return *found;
+  if (const auto found = ChatTemplate::recognize(*jinja)) return *found;
   raise(ErrorKind::kUnsupported,
         "'{}': the chat template is none of those known; --chat-template chooses one of {}", where,
         text::joined_names());
+}
+
+}  // namespace
+
+ChatTemplate ChatTemplate::of_model(const std::filesystem::path& folder) {
+  const std::filesystem::path own = folder / "chat_template.jinja";
+  const std::filesystem::path config = folder / "tokenizer_config.json";
+  if (std::filesystem::exists(own)) return recognize_or_raise(read_text_file(own), own.string());
+  if (!std::filesystem::exists(config)) return recognize_or_raise({}, folder.string());
+  return of_config(read_text_file(config), config.string());
+}
+
+ChatTemplate ChatTemplate::of_config(std::string_view tokenizer_config_json,
+                                     const std::string& origin) {
+  const auto config = text::parse_json(tokenizer_config_json, origin);
+  return recognize_or_raise(text::template_of_config(config, origin), origin);
 }
 
 std::string ChatTemplate::name() const {

@@ -35,6 +35,8 @@ class ChatTemplate {
   // string, or a list of which "default" counts). Error kUnsupported when there is none or it is
   // not recognized, naming the formats to choose from.
   static ChatTemplate of_model(const std::filesystem::path& folder);
+  // That of the text of a tokenizer_config.json; `origin` is what error messages call it.
+  static ChatTemplate of_config(std::string_view tokenizer_config_json, const std::string& origin);
 
   std::string name() const;
   // The conversation with, at its end, what asks for the assistant's answer. `bos` and `eos` are

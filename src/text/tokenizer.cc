@@ -106,6 +106,13 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& o
   return Tokenizer(std::make_unique<Impl>(spec, origin));
 }
 
+Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
+                           const std::string& origin) {
+  Tokenizer tokenizer = parse(tokenizer_json, origin);
+  tokenizer.impl_->apply_config(text::parse_json(tokenizer_config_json, origin), origin);
+  return tokenizer;
+}
+
 Tokenizer Tokenizer::open(const std::filesystem::path& model_folder) {
   const std::filesystem::path path = model_folder / "tokenizer.json";
   Tokenizer tokenizer = parse(read_text_file(path), path.string());

@@ -30,8 +30,11 @@ class Tokenizer {
   // Reads tokenizer.json and, when present, tokenizer_config.json of a model folder. add_bos_token
   // and add_eos_token of the latter rebuild the template as transformers does for Llama tokenizers.
   static Tokenizer open(const std::filesystem::path& model_folder);
-  // tokenizer.json alone; `origin` is what error messages call it.
+  // tokenizer.json alone, or with the text of tokenizer_config.json; `origin` is what error
+  // messages call them.
   static Tokenizer parse(std::string_view tokenizer_json, const std::string& origin);
+  static Tokenizer parse(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
+                         const std::string& origin);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
