@@ -2,8 +2,10 @@
 
 import json
 import os
+import pickle
 import struct
 import unittest
+import zipfile
 
 from support import MODEL, TEXT, ProgramTest, aquatint, needs_shared
 
@@ -39,6 +41,32 @@ class ModelTest(ProgramTest):
     def test_no_weights(self):
         model = self.model_copy(leave_out=["*.safetensors"])
         self.fail_with(NOT_FOUND, "safetensors", "inspect", model)
+
+    def test_pickle_that_runs_a_command(self):
+        """What Python's pickle would carry out is named and not carried out."""
+        proof = self.folder / "proof"
+
+        class Attack:
+            def __reduce__(self):
+                return os.system, (f"touch {proof}",)
+
+        model = self.model_copy(leave_out=["*.safetensors"])
+        for protocol in (2, 4):
+            with zipfile.ZipFile(model / "pytorch_model.bin", "w") as archive:
+                attack = pickle.dumps({"lm_head.weight": Attack()}, protocol)
+                archive.writestr("archive/data.pkl", attack)
+            for verb in (["inspect"], ["run", "-p", "x"]):
+                self.fail_with(UNSUPPORTED, "posix.system", verb[0], model, *verb[1:])
+            self.assertFalse(proof.exists())
+
+    def test_file_of_weights_instead_of_folder(self):
+        model = self.model_copy()
+        self.fail_with(BAD_OPTION, "name the folder", "inspect", model / "model.safetensors")
+
+    def test_truncated_gguf(self):
+        file = self.write("model.gguf", "GGUF")
+        self.fail_with(CORRUPT, "model.gguf", "inspect", file)
+        self.fail_with(CORRUPT, "model.gguf", "tokenize", file, "--text", "x")
 
     def test_truncated_weights(self):
         model = self.model_copy()
