@@ -297,6 +297,47 @@ TEST_F(GgufModel, Mamba2) {
   expect_same_logits(model, file, 1e-4f);
 }
 
+Tensor transposed(const Tensor& w) {
+  const std::int64_t rows = w.dim(0), columns = w.dim(1);
+  const Tensor out = Tensor::empty({columns, rows}, DType::kF32);
+  for (std::int64_t i = 0; i < w.numel(); ++i) {
+    out.mutable_data<float>()[i % columns * rows + i / columns] = w.data<float>()[i];
+  }
+  return out;
+}
+
+TEST_F(GgufModel, Gpt2) {
+  const auto model = make(R"({"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4,
+      "n_inner": 48, "n_positions": 64, "vocab_size": 40, "layer_norm_epsilon": 1e-5})");
+  const std::string hf = "transformer.h.#.", gguf = "blk.#.";
+  const auto file = convert(model,
+                            GgufWriter()
+                                .set("general.architecture", "gpt2")
+                                .set("gpt2.block_count", 2u)
+                                .set("gpt2.embedding_length", 32u)
+                                .set("gpt2.feed_forward_length", 48u)
+                                .set("gpt2.attention.head_count", 4u)
+                                .set("gpt2.context_length", 64u)
+                                .set("gpt2.attention.layer_norm_epsilon", 1e-5f),
+                            {{"transformer.wte.weight", "token_embd.weight"},
+                             {"transformer.wpe.weight", "position_embd.weight"},
+                             {"transformer.ln_f.weight", "output_norm.weight"},
+                             {"transformer.ln_f.bias", "output_norm.bias"},
+                             {hf + "ln_1.weight", gguf + "attn_norm.weight"},
+                             {hf + "ln_1.bias", gguf + "attn_norm.bias"},
+                             {hf + "ln_2.weight", gguf + "ffn_norm.weight"},
+                             {hf + "ln_2.bias", gguf + "ffn_norm.bias"},
+                             {hf + "attn.c_attn.weight", gguf + "attn_qkv.weight", transposed},
+                             {hf + "attn.c_attn.bias", gguf + "attn_qkv.bias"},
+                             {hf + "attn.c_proj.weight", gguf + "attn_output.weight", transposed},
+                             {hf + "attn.c_proj.bias", gguf + "attn_output.bias"},
+                             {hf + "mlp.c_fc.weight", gguf + "ffn_up.weight", transposed},
+                             {hf + "mlp.c_fc.bias", gguf + "ffn_up.bias"},
+                             {hf + "mlp.c_proj.weight", gguf + "ffn_down.weight", transposed},
+                             {hf + "mlp.c_proj.bias", gguf + "ffn_down.bias"}});
+  expect_same_logits(model, file, 0.0f);
+}
+
 // A GGUF file that is one in name, or of another model.
 TEST_F(GgufModel, FilesThatAreNoModel) {
   const auto conversions = llama_conversions(paired_rows(4), paired_rows(2));
