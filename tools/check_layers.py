@@ -21,13 +21,17 @@ import sys
 import sources
 
 LAYERS = [
-    "base", "device", "tensor", "packing", "formats", "text", "kernels", "layers", "models",
-    "runtime", "quantize", "eval", "report", "cli",
+    "base", "device", "tensor", "packing", "formats", "hub", "text", "kernels", "layers",
+    "models", "runtime", "quantize", "eval", "report", "cli",
 ]  # fmt: skip
 FORBIDDEN = {
     ("kernels", "formats"),
     ("kernels", "text"),
     ("text", "formats"),
+    ("text", "hub"),
+    ("kernels", "hub"),
+    ("layers", "hub"),
+    ("models", "hub"),
     ("quantize", "runtime"),
 }
 
@@ -40,7 +44,7 @@ CUDA_SUFFIXES = (".cu", ".cuh")
 CUDA_HEADERS = {"device/cuda_launch.h", "device/cuda_runtime.h"}
 INTRINSICS = re.compile(r"^(\w*intrin|arm_neon|arm_sve|arm_bf16|arm_fp16)\.h$")
 NOT_IN_HEADERS = re.compile(
-    r"^(nlohmann/json\.hpp|yaml-cpp/|CLI/|oneapi/dnnl/|dnnl|pcre2|utf8proc)"
+    r"^(nlohmann/json\.hpp|yaml-cpp/|CLI/|oneapi/dnnl/|dnnl|pcre2|utf8proc|curl/|openssl/)"
 )
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
 USING_NAMESPACE = re.compile(r"\busing\s+namespace\b")
