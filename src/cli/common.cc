@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "device/device_memory.h"
 #include "formats/atomic_file.h"
+#include "hub/pull.h"
 #include "text/unicode.h"
 
 namespace aquatint::cli {
@@ -21,6 +22,12 @@ constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
 constexpr std::int64_t kMostDeviceMib = std::int64_t{1} << 24;
 constexpr std::int64_t kMostRepeats = 10'000;
 
+// As the number of threads, a property of the process that an option of any verb sets.
+bool& is_offline() {
+  static bool instance = false;
+  return instance;
+}
+
 }  // namespace
 
 void add_device(CLI::App& verb, std::string& device, const std::string& does) {
@@ -28,6 +35,24 @@ void add_device(CLI::App& verb, std::string& device, const std::string& does) {
                  "Where " + does +
                      ": cpu, cuda (the first NVIDIA GPU), cuda:N, or auto (a GPU if there is one)"),
         {"cpu", "cuda", "auto"});
+}
+
+void add_offline(CLI::App& verb) {
+  verb.add_flag_callback(
+      "--offline", [] { is_offline() = true; },
+      "Download nothing: look for ORG/NAME in the cache only (as HF_HUB_OFFLINE=1)");
+}
+
+hub::Settings hub_settings() {
+  hub::Settings settings = hub::Settings::from_environment();
+  settings.offline = settings.offline || is_offline();
+  settings.user_agent = "aquatint/" AQUATINT_VERSION;
+  return settings;
+}
+
+std::filesystem::path model_folder(const std::string& model) {
+  if (!hub::names_download(model)) return model;
+  return hub::find_download(hub::parse_repo_name(model), hub_settings());
 }
 
 void ModelOptions::declare(CLI::App& verb) {

@@ -1,10 +1,12 @@
 // Options and helpers that several verbs share.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
+#include "hub/settings.h"
 #include "models/model.h"
 #include "runtime/bench.h"
 
@@ -16,6 +18,14 @@ namespace aquatint::cli {
 
 // --device, where the verb `does` its work ("the model runs").
 void add_device(CLI::App& verb, std::string& device, const std::string& does);
+
+// --offline: models named ORG/NAME are looked for in the cache only.
+void add_offline(CLI::App& verb);
+// Where Hub downloads come from and go to: the environment, and --offline.
+hub::Settings hub_settings();
+// The folder of a model as the user named it: a path, or ORG/NAME, which is looked for in the cache
+// and else downloaded. Errors of hub::find_download.
+std::filesystem::path model_folder(const std::string& model);
 
 // How and where models run: --device, --device-memory, --dtype and --simulate.
 struct ModelOptions {

@@ -97,11 +97,11 @@ json rows_json(const std::vector<Row>& rows) {
 // Quality of every model against the reference, whose own perplexity comes from the same pass.
 void measure_quality(const Options& options, const TextData& text, std::vector<Row>& rows) {
   const LoadOptions loading = options.loading.load_options();
-  const Tokenizer reference_tokenizer = open_tokenizer(options.reference);
-  Model reference = Model::load(Checkpoint::open(options.reference), loading);
+  const Tokenizer reference_tokenizer = open_tokenizer(model_folder(options.reference));
+  Model reference = Model::load(Checkpoint::open(model_folder(options.reference)), loading);
   for (std::size_t i = 1; i < rows.size(); ++i) {
-    const Tokenizer tokenizer = open_tokenizer(rows[i].model);
-    Model model = Model::load(Checkpoint::open(rows[i].model), loading);
+    const Tokenizer tokenizer = open_tokenizer(model_folder(rows[i].model));
+    Model model = Model::load(Checkpoint::open(model_folder(rows[i].model)), loading);
     rows[i].quality = evaluate_text({model, tokenizer, &reference, &reference_tokenizer}, text,
                                     options.eval.resolve());
   }
@@ -117,8 +117,9 @@ void run(const Options& options) {
   std::vector<std::string> folders = {options.reference};
   folders.insert(folders.end(), options.models.begin(), options.models.end());
   for (const std::string& folder : folders) {
-    rows.push_back({folder, Checkpoint::open(folder).tensors().total_bytes(), {}, {}});
-    open_tokenizer(folder);
+    rows.push_back(
+        {folder, Checkpoint::open(model_folder(folder)).tensors().total_bytes(), {}, {}});
+    open_tokenizer(model_folder(folder));
   }
   measure_quality(options, text, rows);
   const BenchOptions bench = options.speed.resolve();
@@ -146,9 +147,10 @@ void add_compare(CLI::App& program) {
   CLI::App* verb = program.add_subcommand(
       "compare", "Size, perplexity, divergence, speed and memory of models, side by side");
   verb->add_option("reference", options->reference,
-                   "Model folder to compare with, usually the original")
+                   "Model (a folder or ORG/NAME) to compare with, usually the original")
       ->required();
-  verb->add_option("models", options->models, "Model folders to compare")->required();
+  verb->add_option("models", options->models, "Models to compare with it")->required();
+  add_offline(*verb);
   add_text(*verb, "--text", options->text, "FILE",
            "Text file to measure quality on, or .jsonl with a page or text per line")
       ->required();

@@ -90,15 +90,16 @@ void run(const Options& options) {
   }
   for (const std::string& name : options.tasks) find_eval_task(name);
   const TextData text_data = options.text.empty() ? TextData{} : read_text(options.text);
-  const Tokenizer tokenizer = open_tokenizer(options.model);
-  Model model = Model::load(Checkpoint::open(options.model), options.loading.load_options());
+  const Tokenizer tokenizer = open_tokenizer(model_folder(options.model));
+  Model model =
+      Model::load(Checkpoint::open(model_folder(options.model)), options.loading.load_options());
   std::optional<Tokenizer> reference_tokenizer;
   std::optional<Model> reference;
   EvalSubject subject{model, tokenizer};
   if (!options.reference.empty()) {
-    reference_tokenizer.emplace(open_tokenizer(options.reference));
-    reference.emplace(
-        Model::load(Checkpoint::open(options.reference), options.loading.load_options()));
+    reference_tokenizer.emplace(open_tokenizer(model_folder(options.reference)));
+    reference.emplace(Model::load(Checkpoint::open(model_folder(options.reference)),
+                                  options.loading.load_options()));
     subject.reference = &*reference;
     subject.reference_tokenizer = &*reference_tokenizer;
   }
@@ -134,7 +135,7 @@ void add_eval(CLI::App& program) {
   add_text(*verb, "--text", options->text, "FILE",
            "Text file to measure on instead, or .jsonl with a page or text per line");
   add_text(*verb, "--reference", options->reference, "MODEL",
-           "Model folder to measure the divergence from, usually the original");
+           "Model to measure the divergence from, usually the original");
   options->eval.declare(*verb);
   options->loading.declare(*verb);
   add_threads(*verb);

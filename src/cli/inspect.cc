@@ -24,7 +24,7 @@ void add_inspect(CLI::App& program) {
   verb->footer("Example:\n  aquatint inspect models/gla --tensors");
   verb->callback([options] {
     check_output(options->json);
-    const Checkpoint checkpoint = Checkpoint::open(options->model);
+    const Checkpoint checkpoint = Checkpoint::open(model_folder(options->model));
     if (!options->json.empty()) write_json(options->json, inspect_json(checkpoint));
     if (options->json != "-") print(inspect_text(checkpoint, options->tensors));
   });

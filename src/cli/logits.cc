@@ -59,11 +59,12 @@ void run(const Options& options) {
   std::vector<std::int32_t> tokens = options.tokens;
   if (tokens.empty()) {
     check_utf8(options.text, "--text", ErrorKind::kInvalidArgument);
-    tokens = open_tokenizer(options.model).encode(options.text, true);
+    tokens = open_tokenizer(model_folder(options.model)).encode(options.text, true);
   }
   if (tokens.empty()) raise(ErrorKind::kInvalidArgument, "the text has no tokens");
   const auto n = static_cast<std::int64_t>(tokens.size());
-  Model model = Model::load(Checkpoint::open(options.model), options.loading.load_options());
+  Model model =
+      Model::load(Checkpoint::open(model_folder(options.model)), options.loading.load_options());
   PatternTaps taps(options.taps);
   if (!options.taps.empty()) model.set_taps(&taps);
 

@@ -76,6 +76,8 @@ int main(int argc, char** argv) {
   cli::add_run(program);
   cli::add_inspect(program);
   cli::add_bench(program);
+  cli::add_pull(program);
+  cli::add_export(program);
   cli::add_logits(program);
   cli::add_tokenize(program);
   cli::add_synth(program);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "cli/common.h"
 
 namespace aquatint::cli {
 namespace {
@@ -35,9 +36,12 @@ bool parse_whole(const std::string& text, T& value) {
 }  // namespace
 
 CLI::Option* add_model(CLI::App& verb, std::string& folder) {
+  add_offline(verb);
   return verb
-      .add_option("model", folder,
-                  "Model folder (config.json, weights, tokenizer.json) or GGUF file")
+      .add_option(
+          "model", folder,
+          "Model: a folder with config.json, weights and tokenizer.json, a GGUF file, or the "
+          "ORG/NAME[@REVISION] of a download")
       ->required()
       ->type_name("");
 }
@@ -152,6 +156,11 @@ CLI::Option* add_repeated(CLI::App& verb, const std::string& flags,
 CLI::Option* add_json(CLI::App& verb, std::string& path) {
   return add_text(verb, "--json", path, "FILE",
                   "Write the result as JSON to FILE, or to standard output for -");
+}
+
+void add_shard_size(CLI::App& verb, std::int64_t& mib) {
+  constexpr std::int64_t kLargestMib = std::int64_t{1} << 30;
+  add_count(verb, "--max-shard-size", mib, 1, kLargestMib, "Largest output file, in MiB");
 }
 
 void add_threads(CLI::App& verb) {

@@ -17,7 +17,7 @@ namespace aquatint::cli {
 // The largest count of tokens, sequences or documents an option takes.
 inline constexpr std::int64_t kLargestCount = 2'147'483'647;
 
-// The positional MODEL.
+// The positional MODEL, and --offline.
 CLI::Option* add_model(CLI::App& verb, std::string& folder);
 
 // A file, a folder or a text; `value_name` is what help calls the value ("FILE").
@@ -62,6 +62,10 @@ CLI::Option* add_repeated(CLI::App& verb, const std::string& flags,
 
 // --json FILE, where - is standard output.
 CLI::Option* add_json(CLI::App& verb, std::string& path);
+
+// --max-shard-size, on every verb that writes a model.
+inline constexpr std::int64_t kDefaultShardMib = 5120;
+void add_shard_size(CLI::App& verb, std::int64_t& mib);
 
 // --threads, on every verb that computes.
 void add_threads(CLI::App& verb);

@@ -17,11 +17,9 @@
 namespace aquatint::cli {
 namespace {
 
-constexpr std::int64_t kLargestShardMib = std::int64_t{1} << 30;
-
 struct Options {
   std::string model, recipe, out, json, device = "cpu";
-  std::int64_t shard_mib = 5120;
+  std::int64_t shard_mib = kDefaultShardMib;
   bool overwrite = false, dry_run = false;
 };
 
@@ -102,7 +100,7 @@ nlohmann::json plan_json(const Options& options, const Plan& plan, const Recipe&
 void run(const Options& options) {
   check_output(options.json);
   const Device device = parse_device(options.device);
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const Checkpoint checkpoint = Checkpoint::open(model_folder(options.model));
   const Recipe recipe = Recipe::load(options.recipe);
   const QuantizeOptions output{options.out, options.shard_mib << 20, options.overwrite, device};
   if (!options.dry_run) aquatint::check_output(checkpoint, output);
@@ -152,8 +150,7 @@ void add_quantize(CLI::App& program) {
   auto* out = add_text(*verb, "--out", options->out, "FOLDER", "Folder to write");
   auto* dry = verb->add_flag("--dry-run", options->dry_run, "Show the plan and stop");
   verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");
-  add_count(*verb, "--max-shard-size", options->shard_mib, 1, kLargestShardMib,
-            "Largest output file, in MiB");
+  add_shard_size(*verb, options->shard_mib);
   add_device(*verb, options->device, "weights are rounded");
   add_threads(*verb);
   add_json(*verb, options->json);

@@ -134,8 +134,8 @@ void run(RunOptions options, bool has_seed) {
 }  // namespace
 
 RunModel::RunModel(RunOptions& options)
-    : checkpoint(Checkpoint::open(options.model)),
-      tokenizer(open_tokenizer(options.model)),
+    : checkpoint(Checkpoint::open(model_folder(options.model))),
+      tokenizer(open_tokenizer(model_folder(options.model))),
       model(Model::load(checkpoint, options.loading.load_options())) {
   options.generate.stop.end_tokens = end_tokens(checkpoint);
 }

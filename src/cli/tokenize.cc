@@ -35,7 +35,7 @@ void decode(const Tokenizer& tokenizer, const Options& options) {
 
 void run(const Options& options) {
   check_output(options.json);
-  const Tokenizer tokenizer = open_tokenizer(options.model);
+  const Tokenizer tokenizer = open_tokenizer(model_folder(options.model));
   if (!options.decode.empty()) {
     decode(tokenizer, options);
     return;

@@ -67,7 +67,7 @@ class HelpTest(ProgramTest):
             self.assertIn("-q, --quiet", text)
             if verb not in ("synth", "logits"):
                 self.assertIn("--json FILE", text)
-            if verb not in ("inspect", "tokenize"):
+            if verb not in ("inspect", "pull", "tokenize"):
                 self.assertIn("--threads N", text)
 
 
