@@ -182,9 +182,12 @@ void Downloader::Transfer::fetch(Client& client, std::size_t piece) {
       raise(ErrorKind::kIo, "{}: {}", what_, describe_failure(response));
     }
     if (!Retries::may_pass(response)) {
-      if (response.status >= 400 && !redirected) refuse(client, response);
+      // What a Hub says stays so; a server that it redirects to may only want a new address.
+      const std::string origin = url_origin(from.url);
+      const bool hub = origin == url_origin(client.settings().endpoint);
+      if (response.status >= 400 && hub) refuse(client, response);
       response.failure = response.status >= 400
-                             ? describe_failure(response)
+                             ? fmt::format("{} answers {}", origin, response.status)
                              : fmt::format("the transfer ended at {} of {} bytes",
                                            partial_.received(piece), length);
     }

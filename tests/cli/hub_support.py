@@ -32,7 +32,8 @@ class HubTest(ProgramTest):
         self.cache = self.home / "hub"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         self.env = {**kept, "HF_ENDPOINT": self.hub.address, "HF_HOME": str(self.home)}
-        for name in ("TRANSFORMERS_OFFLINE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        certificates = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+        for name in ("TRANSFORMERS_OFFLINE", *certificates):
             self.env.pop(name, None)
         self.env["NO_PROXY"] = self.env["no_proxy"] = "127.0.0.1"
 

@@ -98,6 +98,15 @@ class FailureTest(HubTest):
         self.assertEqual(self.big(folder), data)
         self.assertEqual(len(self.hub.requests("^hub GET /org")) - before, 2)
 
+    def test_a_storage_server_that_refuses(self):
+        self.large(MIB)
+        self.hub.fault("^cdn GET", status=403, times=2)
+        self.pull_large()
+        self.hub.fault("^cdn GET", status=404, times=100)
+        cache = str(self.folder / "other")
+        words = [self.hub.cdn_address, "404", "big.bin"]
+        self.pull_fails(IO, words, "org/large", "--include", "big.bin", HF_HUB_CACHE=cache)
+
     def test_killed_and_continued(self):
         data = self.large()
         # Each piece stops where it is and stays silent.
