@@ -185,7 +185,7 @@ void Downloader::Transfer::fetch(Client& client, std::size_t piece) {
       // What a Hub says stays so; a server that it redirects to may only want a new address.
       const std::string origin = url_origin(from.url);
       const bool hub = origin == url_origin(client.settings().endpoint);
-      if (response.status >= 400 && hub) refuse(client, response);
+      if (response.status >= 400 && hub && !redirected) refuse(client, response);
       response.failure = response.status >= 400
                              ? fmt::format("{} answers {}", origin, response.status)
                              : fmt::format("the transfer ended at {} of {} bytes",
