@@ -20,7 +20,7 @@ class Conversation {
   explicit Conversation(RunOptions& options)
       : options_(options),
         loaded_(options),
-        format_(options.chat_template.empty() ? open_chat_template(options.model)
+        format_(options.chat_template.empty() ? open_chat_template(model_folder(options.model))
                                               : ChatTemplate::named(options.chat_template)),
         session_(loaded_.model, /*remembers=*/true) {
     if (!options.system.empty()) messages_.push_back({ChatRole::kSystem, options.system});
