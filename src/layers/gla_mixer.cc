@@ -1,5 +1,6 @@
 #include "layers/gla_mixer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -55,6 +56,15 @@ float* GlaMixer::convolve(ForwardContext& context, const float* x, std::int64_t 
   return y;
 }
 
+// Steps of one token on a GPU, where each launch counts.
+bool GlaMixer::makes_decays_itself(const ForwardContext& context,
+                                   std::span<const Segment> segments) const {
+  static_assert(GlaConfig::kGateRank == kernels::GlaGate::kRank);
+  return context.taps == nullptr && weights_.gk1.gpu_bf16() != nullptr &&
+         std::all_of(segments.begin(), segments.end(),
+                     [](const Segment& s) { return s.tokens == 1; });
+}
+
 GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
                                       std::span<const Segment> segments) const {
   const GlaConfig& c = config_;
@@ -69,23 +79,25 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
   p.q = workspace.take<float>(rows * q_columns);
   p.k = workspace.take<float>(rows * k_columns);
   p.v = workspace.take<float>(rows * v_columns);
-  p.decay = workspace.take<float>(rows * k_columns);
+  float* low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
+  std::vector<Linear::Wanted> wanted = {{&w.q, p.q}, {&w.k, p.k}, {&w.v, p.v}, {&w.gk0, low_rank}};
+  if (c.output_gate) wanted.push_back({&w.g, nullptr});
+  const auto views = Linear::forward_shared(context, x, wanted);
   if (c.output_gate) {
-    p.gate =
-        Linear::forward_shared(context, x, {{&w.q, p.q}, {&w.k, p.k}, {&w.v, p.v}, {&w.g, nullptr}})
-            .back();
+    p.gate = views.back();
     const float* gate = p.gate->f32;
     if (gate != nullptr) context.tap(w.module, ".gate", gate, rows, c.heads * c.dv);
-  } else {
-    Linear::forward_shared(context, x, {{&w.q, p.q}, {&w.k, p.k}, {&w.v, p.v}});
   }
 
-  float* low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
-  w.gk0.forward(context, x, low_rank);
-  LinearInput gate_input = LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
-  w.gk1.forward(context, gate_input, p.decay);
-  kernels::gla_log_decay(context.stream(), p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
-                         c.clamp_min.has_value(), c.clamp_min.value_or(0.0f));
+  if (makes_decays_itself(context, segments)) {
+    p.r = {w.gk1.gpu_bf16(), w.gk1.bias(), low_rank, GlaConfig::kGateNormalizer, c.clamp_min};
+  } else {
+    p.decay = workspace.take<float>(rows * k_columns);
+    LinearInput gate_input = LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
+    w.gk1.forward(context, gate_input, p.decay);
+    kernels::gla_log_decay(context.stream(), p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
+                           c.clamp_min.has_value(), c.clamp_min.value_or(0.0f));
+  }
 
   if (c.conv_size > 0) {
     p.q = convolve(context, p.q, rows, w.q_conv, segments, kConvQ);
@@ -99,7 +111,7 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
   context.tap(w.module, ".q", p.q, rows, q_columns);
   context.tap(w.module, ".k", p.k, rows, k_columns);
   context.tap(w.module, ".v", p.v, rows, v_columns);
-  context.tap(w.module, ".log_decay", p.decay, rows, k_columns);
+  if (p.decay != nullptr) context.tap(w.module, ".log_decay", p.decay, rows, k_columns);
   return p;
 }
 
@@ -117,21 +129,32 @@ LinearInput GlaMixer::gate_and_norm(ForwardContext& context,
   return LinearInput::gated(context, c.gate_activation, *gate, view, rows, view.ld);
 }
 
+void GlaMixer::recur(ForwardContext& context, const Projected& p, std::span<const Segment> segments,
+                     float* o) const {
+  const GlaConfig& c = config_;
+  std::vector<kernels::GlaSequence> sequences;
+  for (const Segment& s : segments) {
+    sequences.push_back({s.first_row, s.tokens, fixed_state(s).values(kRecurrent)});
+  }
+  const auto count = static_cast<std::int64_t>(sequences.size());
+  const kernels::GlaShape shape{c.heads, c.kv_heads, c.dk, c.dv,
+                                1.0f / std::sqrt(static_cast<float>(c.dk))};
+  Stream& stream = context.stream();
+  if (p.r) {
+    kernels::gla_step(stream, shape, sequences.data(), count, p.q, p.k, p.v, *p.r, o);
+  } else {
+    kernels::gla_forward(stream, c.arithmetic, shape, sequences.data(), count, p.q, p.k, p.v,
+                         p.decay, o);
+  }
+}
+
 void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
                        float* y) const {
   const GlaConfig& c = config_;
   const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
   const Projected p = project(context, x, segments);
-
-  std::vector<kernels::GlaSequence> sequences;
-  for (const Segment& s : segments) {
-    sequences.push_back({s.first_row, s.tokens, fixed_state(s).values(kRecurrent)});
-  }
-  const kernels::GlaShape shape{c.heads, c.kv_heads, c.dk, c.dv,
-                                1.0f / std::sqrt(static_cast<float>(c.dk))};
   float* o = context.workspace.take<float>(rows * columns);
-  kernels::gla_forward(context.stream(), c.arithmetic, shape, sequences.data(),
-                       static_cast<std::int64_t>(sequences.size()), p.q, p.k, p.v, p.decay, o);
+  recur(context, p, segments, o);
   context.tap(weights_.module, ".o", o, rows, columns);
 
   LinearInput output = gate_and_norm(context, p.gate, o, rows);

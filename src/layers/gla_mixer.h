@@ -48,11 +48,16 @@ class GlaMixer : public Mixer {
 
  private:
   struct Projected {
-    float *q, *k, *v, *decay;
+    float *q, *k, *v;
+    float* decay = nullptr;             // null when the recurrence makes the decays itself, with
+    std::optional<kernels::GlaGate> r;  // the second half of their projection
     std::optional<kernels::ProductView> gate;
   };
   Projected project(ForwardContext& context, LinearInput& x,
                     std::span<const Segment> segments) const;
+  bool makes_decays_itself(const ForwardContext& context, std::span<const Segment> segments) const;
+  void recur(ForwardContext& context, const Projected& p, std::span<const Segment> segments,
+             float* o) const;
   float* convolve(ForwardContext& context, const float* x, std::int64_t rows, const Tensor& weight,
                   std::span<const Segment> segments, std::size_t state_index) const;
   LinearInput gate_and_norm(ForwardContext& context,

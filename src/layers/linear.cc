@@ -14,6 +14,8 @@ namespace {
 // sums that are finished in another pass, or weights expanded to bfloat16.
 constexpr std::int64_t kMostOwnRowsA8 = 4 * kernels::kGpuFewRows;
 constexpr std::int64_t kMostOwnRowsA16 = 3 * kernels::kGpuFewRows;
+// Outputs of a dense product that is made beside quantized ones: a block of threads each.
+constexpr std::int64_t kMostRiderOutputs = 32;
 
 }  // namespace
 
@@ -96,31 +98,35 @@ kernels::ProductView Linear::forward_view(ForwardContext& context, LinearInput& 
 }
 
 std::vector<kernels::ProductView> Linear::forward_shared(ForwardContext& context, LinearInput& x,
-                                                         std::initializer_list<Wanted> wanted) {
+                                                         std::span<const Wanted> wanted) {
   const std::int64_t rows = x.rows();
   const Linear& first = *wanted.begin()->linear;
-  const bool together = std::all_of(wanted.begin(), wanted.end(), [&](const Wanted& w) {
-    return w.linear->multiplies_itself(context, rows) && first.can_share_launch(*w.linear);
-  });
+  const bool few = first.multiplies_itself(context, rows);
   std::vector<kernels::ProductView> views;
-  std::vector<kernels::GpuProduct> products;
+  std::vector<Few> products;  // with the first
+  std::optional<Few> rider;
   for (const Wanted& w : wanted) {
-    if (!together && w.y == nullptr) {
-      views.push_back(w.linear->forward_view(context, x));
+    const Linear& linear = *w.linear;
+    const bool shares =
+        few && linear.multiplies_itself(context, rows) && first.can_share_launch(linear);
+    const bool rides = few && !shares && !rider && first.can_carry(context, x, linear);
+    if (!shares && !rides && w.y == nullptr) {
+      views.push_back(linear.forward_view(context, x));
       continue;
     }
-    const std::int64_t outputs = w.linear->outputs_;
-    float* y = w.y != nullptr ? w.y : context.workspace.take<float>(rows * outputs);
+    float* y = w.y != nullptr ? w.y : context.workspace.take<float>(rows * linear.outputs_);
     views.emplace_back();
     views.back().f32 = y;
-    views.back().ld = outputs;
-    if (together) {
-      products.push_back({&*w.linear->gpu_, w.linear->bias(), y, outputs});
+    views.back().ld = linear.outputs_;
+    if (shares) {
+      products.push_back({&linear, y, linear.outputs_});
+    } else if (rides) {
+      rider = Few{&linear, y, linear.outputs_};
     } else {
-      w.linear->forward(context, x, y);
+      linear.forward(context, x, y);
     }
   }
-  if (together) first.multiply_few(context, x, products);
+  if (few) first.multiply_few(context, x, products, rider ? &*rider : nullptr);
   return views;
 }
 
@@ -142,26 +148,75 @@ bool Linear::can_accumulate(const ForwardContext& context, std::int64_t rows) co
   return !scaled || rows <= kMostOwnRowsA16;
 }
 
-// Whether packed weights are multiplied by our own kernel, not by the library.
+const std::uint16_t* Linear::gpu_bf16() const {
+  const bool held =
+      dense_ && !simulated_ && dense_->type() == kernels::DenseType::kBF16 && dense_->on_gpu();
+  return held ? dense_->gpu_bf16() : nullptr;
+}
+
+// Whether weights on a GPU are multiplied by our own kernel, not by the library.
 bool Linear::multiplies_itself(const ForwardContext& context, std::int64_t rows) const {
-  if (!gpu_ || context.taps != nullptr) return false;
+  if (context.taps != nullptr) return false;
+  if (const std::uint16_t* w = gpu_bf16()) {
+    return rows <= kernels::kGpuFewRows && kernels::takes_dense(w, columns_);
+  }
+  if (!gpu_) return false;
   if (activations_ != ActivationScheme::kInt8Dynamic) return rows <= kMostOwnRowsA16;
   return rows <= kMostOwnRowsA8 || !takes_library_int8();
 }
 
 bool Linear::can_share_launch(const Linear& other) const {
+  if (!gpu_ || !other.gpu_) return !gpu_ && !other.gpu_ && columns_ == other.columns_;
   return activations_ == other.activations_ && kernels::can_share_launch(*gpu_, *other.gpu_);
 }
 
-// Products of x with weights that share a launch.
-void Linear::multiply_few(ForwardContext& context, LinearInput& x,
-                          std::span<const kernels::GpuProduct> products) const {
-  if (activations_ == ActivationScheme::kInt8Dynamic) {
-    const kernels::Int8Rows x8 = x.int8(gpu_->group_size, gpu_->groups, module_);
-    kernels::quant_matmul_a8(context.stream(), x8, x.rows(), products);
+// Whether a narrow dense product of the same input may be made beside this one's quantized weights,
+// by the blocks of threads that make the rows for it.
+bool Linear::can_carry(const ForwardContext& context, const LinearInput& x,
+                       const Linear& rider) const {
+  return gpu_ && rider.gpu_bf16() != nullptr && rider.outputs_ <= kMostRiderOutputs &&
+         rider.multiplies_itself(context, x.rows()) && rider.columns_ == columns_ &&
+         (activations_ != ActivationScheme::kInt8Dynamic || gpu_->groups == 1) &&
+         x.row_source().has_value();
+}
+
+kernels::GpuDenseProduct Linear::dense_product(const Few& few) const {
+  return {gpu_bf16(), outputs_, columns_, bias(), few.y, few.ldy, few.accumulate};
+}
+
+// Products of x with weights that share a launch. They make their rows themselves where they can
+// and no result is what the rows are made of.
+void Linear::multiply_few(ForwardContext& context, LinearInput& x, std::span<const Few> products,
+                          const Few* rider) const {
+  Stream& stream = context.stream();
+  const std::int64_t rows = x.rows();
+  std::optional<kernels::RowSource> source = x.row_source();
+  std::vector<kernels::GpuProduct> packed;
+  std::vector<kernels::GpuDenseProduct> dense;
+  for (const Few& few : products) {
+    const Linear& linear = *few.linear;
+    if (source && source->x == few.y) source.reset();
+    if (gpu_) {
+      packed.push_back({&*linear.gpu_, linear.bias(), few.y, few.ldy, few.accumulate});
+    } else {
+      dense.push_back(linear.dense_product(few));
+    }
+  }
+  std::optional<kernels::GpuDenseProduct> beside;
+  if (rider != nullptr) beside = rider->linear->dense_product(*rider);
+  const kernels::GpuDenseProduct* carried = beside ? &*beside : nullptr;
+  const int tag = stream.fault_tag(module_);
+  if (!gpu_) {
+    source ? kernels::dense_matmul_few(stream, *source, rows, dense, tag)
+           : kernels::dense_matmul_few(stream, x.plain_bf16(module_), columns_, rows, dense);
+  } else if (activations_ != ActivationScheme::kInt8Dynamic) {
+    source ? kernels::quant_matmul_a16(stream, *source, rows, packed, carried, tag)
+           : kernels::quant_matmul_a16(stream, x.plain_bf16(module_), columns_, rows, packed);
+  } else if (source && gpu_->groups == 1) {
+    kernels::quant_matmul_a8(stream, *source, rows, packed, carried, tag);
   } else {
-    kernels::quant_matmul_a16(context.stream(), x.plain_bf16(module_), columns_, x.rows(),
-                              products);
+    const kernels::Int8Rows x8 = x.int8(gpu_->group_size, gpu_->groups, module_);
+    kernels::quant_matmul_a8(stream, x8, rows, packed);
   }
 }
 
@@ -173,6 +228,9 @@ void Linear::multiply(ForwardContext& context, LinearInput& x, float* y, std::in
   Stream& stream = context.stream();
   if (simulated_) {
     forward_simulated(context, x, y, ldy);
+  } else if (multiplies_itself(context, rows)) {
+    const Few few{this, y, ldy, accumulate};
+    multiply_few(context, x, std::span(&few, 1), nullptr);
   } else if (gpu_ && activations_ == ActivationScheme::kInt8Dynamic) {
     multiply_gpu_a8(context, x, y, ldy, accumulate);
   } else if (gpu_) {

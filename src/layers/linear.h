@@ -60,7 +60,11 @@ class Linear {
     float* y;
   };
   static std::vector<kernels::ProductView> forward_shared(ForwardContext& context, LinearInput& x,
-                                                          std::initializer_list<Wanted> wanted);
+                                                          std::span<const Wanted> wanted);
+  static std::vector<kernels::ProductView> forward_shared(ForwardContext& context, LinearInput& x,
+                                                          std::initializer_list<Wanted> wanted) {
+    return forward_shared(context, x, std::span(wanted.begin(), wanted.size()));
+  }
   // Adds the product to y [rows, outputs]: the residual connection. Forms of x that y is an input
   // of (a normalization of it) are made before y changes.
   void forward_add(ForwardContext& context, LinearInput& x, float* y) const;
@@ -70,6 +74,11 @@ class Linear {
   bool wants_bf16() const {
     return gpu_ ? !wants_int8() : dense_ && dense_->type() == kernels::DenseType::kBF16;
   }
+
+  // Weights that are dense bfloat16 in a GPU's memory, [outputs, columns]; else null.
+  const std::uint16_t* gpu_bf16() const;
+  // [outputs] or null.
+  const float* bias() const { return bias_.defined() ? bias_.data<float>() : nullptr; }
 
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
@@ -83,8 +92,17 @@ class Linear {
   void forward_simulated(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
   bool multiplies_itself(const ForwardContext& context, std::int64_t rows) const;
   bool can_share_launch(const Linear& other) const;
-  void multiply_few(ForwardContext& context, LinearInput& x,
-                    std::span<const kernels::GpuProduct> products) const;
+  // A product of few rows, of this Linear's form.
+  struct Few {
+    const Linear* linear;
+    float* y;
+    std::int64_t ldy;
+    bool accumulate = false;
+  };
+  kernels::GpuDenseProduct dense_product(const Few& few) const;
+  bool can_carry(const ForwardContext& context, const LinearInput& x, const Linear& rider) const;
+  void multiply_few(ForwardContext& context, LinearInput& x, std::span<const Few> products,
+                    const Few* rider) const;
   bool takes_library_int8() const;
   std::int32_t* library_int8_sums(ForwardContext& context, const kernels::Int8Rows& x8,
                                   std::int64_t rows) const;
@@ -92,7 +110,6 @@ class Linear {
                                                         const std::uint16_t* x16,
                                                         std::int64_t rows) const;
   bool can_accumulate(const ForwardContext& context, std::int64_t rows) const;
-  const float* bias() const { return bias_.defined() ? bias_.data<float>() : nullptr; }
   void multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
                        bool accumulate) const;
   void multiply_gpu_a16(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,

@@ -90,6 +90,31 @@ LinearInput LinearInput::gated_norm(ForwardContext& context, const float* o,
   return input;
 }
 
+std::optional<kernels::RowSource> LinearInput::row_source() const {
+  if (!context_->stream().is_cuda()) return std::nullopt;
+  kernels::RowSource source;
+  source.ldx = columns_;
+  if (source_ == Source::kValues) {
+    source.x = f32_;
+  } else if (source_ == Source::kGated) {
+    if (activation_ != kernels::Activation::kSilu || up_->f32 == nullptr) return std::nullopt;
+    source.x = up_->f32;
+    source.ldx = up_->ld;
+  } else {
+    source.x = x_;
+    source.norm_columns = columns_ / heads_;
+    source.weight = weight_data(*norm_);
+    source.eps = norm_->eps;
+  }
+  if (gate_) {
+    if (gate_->f32 == nullptr) return std::nullopt;
+    source.gate = gate_->f32;
+    source.ld_gate = gate_->ld;
+  }
+  if (!kernels::can_make_rows(source, rows_, columns_)) return std::nullopt;
+  return source;
+}
+
 const float* LinearInput::f32() {
   if (f32_ != nullptr) return f32_;
   kernels::RowSink sink;

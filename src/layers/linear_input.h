@@ -16,6 +16,7 @@
 #include "kernels/product_view.h"
 #include "kernels/quant_matmul/quant_matmul.h"
 #include "kernels/row_sink.h"
+#include "kernels/row_source.h"
 #include "layers/context.h"
 
 namespace aquatint {
@@ -69,6 +70,10 @@ class LinearInput {
   // Says before the first use that int8 and plain bfloat16 will both be wanted, which some sources
   // make in one pass.
   void expect_int8_and_bf16() { with_bf16_ = true; }
+
+  // The source as products with few rows take it that make the rows themselves, each again; none
+  // where they cannot.
+  std::optional<kernels::RowSource> row_source() const;
 
   const float* f32();
   // Rows quantized per token, with sums per group. `consumer` names the layer in the error

@@ -1,6 +1,7 @@
 // Activation functions on a GPU: elementwise where values leave as float32 or bfloat16, a block per
 // row where the row gets a scale.
 #include "kernels/activation/cuda_args.h"
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/cuda_product.cuh"
 
 namespace aquatint::kernels {
@@ -40,6 +41,7 @@ __device__ cuda::Values<V> gated_values(const GatedRowsCudaArgs& a, int64_t row,
 }
 
 __global__ void activate(ActivationCudaArgs a) {
+  cuda::begin_work();
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < a.n) a.x[i] = apply(a.activation, a.x[i]);
 }
@@ -47,6 +49,7 @@ __global__ void activate(ActivationCudaArgs a) {
 // Blocks of columns along x, rows along y.
 template <int V>
 __global__ void gated_elements(const __grid_constant__ GatedRowsCudaArgs a, cuda::Fault fault) {
+  cuda::begin_work();
   const int64_t k = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * V;
   if (k >= a.columns) return;
   for (int64_t row = blockIdx.y; row < a.rows; row += gridDim.y) {
@@ -61,6 +64,7 @@ __global__ void gated_elements(const __grid_constant__ GatedRowsCudaArgs a, cuda
 
 template <int V>
 __global__ void gated_rows(const __grid_constant__ GatedRowsCudaArgs a, cuda::Fault fault) {
+  cuda::begin_work();
   extern __shared__ __align__(16) float shared[];
   float* scratch = shared;
   float* values = shared + cuda::kWarp;
@@ -77,9 +81,8 @@ cudaError_t launch_rows(const GatedRowsCudaArgs& a, const CudaLaunch& launch, bo
   const size_t shared = cuda::row_shared_bytes(a.columns);
   if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
   const int threads = cuda::row_threads(a.rows, a.columns, launch.multiprocessors);
-  kernel<<<static_cast<unsigned>(a.rows), threads, shared,
-           static_cast<cudaStream_t>(launch.stream)>>>(a, cuda::fault_of(launch));
-  return cudaGetLastError();
+  return cuda::launch_overlapped(launch, kernel, static_cast<unsigned>(a.rows), threads, shared, a,
+                                 cuda::fault_of(launch));
 }
 
 cudaError_t launch_elements(const GatedRowsCudaArgs& a, const CudaLaunch& launch, bool fours) {
@@ -88,9 +91,7 @@ cudaError_t launch_elements(const GatedRowsCudaArgs& a, const CudaLaunch& launch
   const dim3 grid(static_cast<unsigned>((threads + kThreads - 1) / kThreads),
                   static_cast<unsigned>(a.rows < kMostRows ? a.rows : kMostRows));
   const auto kernel = fours ? gated_elements<4> : gated_elements<1>;
-  kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(launch.stream)>>>(
-      a, cuda::fault_of(launch));
-  return cudaGetLastError();
+  return cuda::launch_overlapped(launch, kernel, grid, kThreads, 0, a, cuda::fault_of(launch));
 }
 
 }  // namespace
@@ -101,8 +102,7 @@ extern "C" int aquatint_cuda_activation(const aquatint::kernels::ActivationCudaA
   using namespace aquatint::kernels;
   if (args->n == 0) return cudaSuccess;
   const auto blocks = static_cast<unsigned>((args->n + kThreads - 1) / kThreads);
-  activate<<<blocks, kThreads, 0, static_cast<cudaStream_t>(launch->stream)>>>(*args);
-  return cudaGetLastError();
+  return cuda::launch_overlapped(*launch, activate, blocks, kThreads, 0, *args);
 }
 
 extern "C" int aquatint_cuda_gated_rows(const aquatint::kernels::GatedRowsCudaArgs* args,

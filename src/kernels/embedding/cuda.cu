@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/embedding/cuda_args.h"
 
 namespace aquatint::kernels {
@@ -51,6 +52,7 @@ struct Int8 {
 
 template <typename Type>
 __global__ void embed(EmbeddingCudaArgs a, bool by_four) {
+  cuda::begin_work();
   const int64_t row = blockIdx.x;
   const int64_t id = a.ids[row];
   const float scale = a.scales != nullptr ? a.scales[id] : 1.0f;
@@ -73,13 +75,13 @@ bool aligned(const void* pointer, size_t bytes) {
 }
 
 template <typename Type>
-int run(const EmbeddingCudaArgs& a, cudaStream_t stream) {
+int run(const EmbeddingCudaArgs& a, const CudaLaunch& launch) {
   const bool by_four = a.columns % 4 == 0 && aligned(a.table, sizeof(typename Type::Four)) &&
                        aligned(a.y, sizeof(float4));
   int threads = 32;
   while (threads < kMostThreads && threads * 4 < a.columns) threads *= 2;
-  embed<Type><<<static_cast<unsigned>(a.rows), threads, 0, stream>>>(a, by_four);
-  return cudaGetLastError();
+  return cuda::launch_overlapped(launch, embed<Type>, static_cast<unsigned>(a.rows), threads, 0, a,
+                                 by_four);
 }
 
 }  // namespace
@@ -89,16 +91,15 @@ extern "C" int aquatint_cuda_embedding(const aquatint::kernels::EmbeddingCudaArg
                                        const aquatint::CudaLaunch* launch) noexcept {
   using namespace aquatint::kernels;
   if (args->rows == 0) return cudaSuccess;
-  const auto stream = static_cast<cudaStream_t>(launch->stream);
   switch (args->type) {
     case EmbeddingTable::kF32:
-      return run<F32>(*args, stream);
+      return run<F32>(*args, *launch);
     case EmbeddingTable::kF16:
-      return run<F16>(*args, stream);
+      return run<F16>(*args, *launch);
     case EmbeddingTable::kBF16:
-      return run<BF16>(*args, stream);
+      return run<BF16>(*args, *launch);
     case EmbeddingTable::kInt8:
-      return run<Int8>(*args, stream);
+      return run<Int8>(*args, *launch);
   }
   return cudaErrorInvalidValue;
 }

@@ -1,5 +1,6 @@
 // The gated norm of heads on a GPU. A block takes one head's vector, or all heads of a row where
 // the row gets a scale, reads them once and writes them in the form the next product wants.
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/cuda_product.cuh"
 #include "kernels/gated_norm/cuda_args.h"
 
@@ -40,6 +41,7 @@ __device__ void norm_head(const GatedNormCudaArgs& a, int64_t row, int64_t head,
 template <int V>
 __global__ void gated_norm(const __grid_constant__ GatedNormCudaArgs a, int64_t heads,
                            cuda::Fault fault) {
+  cuda::begin_work();
   extern __shared__ __align__(16) float shared[];
   float* scratch = shared;
   float* values = shared + cuda::kWarp;
@@ -68,7 +70,6 @@ extern "C" int aquatint_cuda_gated_norm(const aquatint::kernels::GatedNormCudaAr
   const size_t shared = cuda::row_shared_bytes(heads * args->dv);
   if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
   const int threads = cuda::row_threads(blocks, args->dv, launch->multiprocessors);
-  kernel<<<static_cast<unsigned>(blocks), threads, shared,
-           static_cast<cudaStream_t>(launch->stream)>>>(*args, heads, cuda::fault_of(*launch));
-  return cudaGetLastError();
+  return cuda::launch_overlapped(*launch, kernel, static_cast<unsigned>(blocks), threads, shared,
+                                 *args, heads, cuda::fault_of(*launch));
 }

@@ -12,6 +12,7 @@ inline constexpr int kGlaCudaSequences = 64;  // of one launch
 // of 64, 128, 256.
 inline constexpr int kGlaChunk = 64;
 inline constexpr int kGlaChunkedDk = 256;
+inline constexpr int kGlaGateRank = 16;
 
 // A sequence, or a piece of one that continues its state.
 struct GlaCudaSequence {
@@ -19,6 +20,16 @@ struct GlaCudaSequence {
   std::int64_t first_row = 0;
   std::int64_t tokens = 0;       // above 0
   std::int64_t first_chunk = 0;  // chunked form: where the piece's chunks lie in scratch
+};
+
+// The second half of a gate, of which a step makes its log decays itself: r = w low + bias, then
+// the log decay of r.
+struct GlaCudaGate {
+  const std::uint16_t* w = nullptr;  // bfloat16 [kv_heads * dk, kGlaGateRank]; null: no gate
+  const float* bias = nullptr;       // [kv_heads * dk] or null
+  const float* low = nullptr;        // [rows, kGlaGateRank], rounded to bfloat16 when it is read
+  float normalizer = 1.0F;
+  float lowest = 0.0F;  // -inf for no clamp
 };
 
 struct GlaCudaArgs {
@@ -31,10 +42,11 @@ struct GlaCudaArgs {
   const float* q = nullptr;  // [rows, heads * dk]
   const float* k = nullptr;  // [rows, kv_heads * dk]
   const float* v = nullptr;  // [rows, kv_heads * dv]
-  const float* g = nullptr;  // [rows, kv_heads * dk]
+  const float* g = nullptr;  // [rows, kv_heads * dk]; unused with a gate
   float* o = nullptr;        // [rows, heads * dv]
   void* scratch = nullptr;   // chunked form: gla_chunk_bytes() of each chunk
   std::int64_t chunks = 0;   // chunked form: of all sequences
+  GlaCudaGate gate;          // one token only
   GlaCudaSequence sequences[kGlaCudaSequences];
 };
 

@@ -5,17 +5,12 @@
 #include "device/cuda_launch.h"
 #include "kernels/cuda_host.cuh"
 #include "kernels/gla/cuda_args.h"
+#include "kernels/gla/cuda_decay.cuh"
 
 namespace aquatint::kernels {
 namespace {
 
 constexpr int kThreads = 256;
-
-// A comparison, not fmaxf, so that NaN stays NaN.
-__device__ inline float log_decay_of(float r, float normalizer, float lowest) {
-  const float decay = (fminf(r, 0.0F) - log1pf(expf(-fabsf(r)))) / normalizer;
-  return decay < lowest ? lowest : decay;
-}
 
 __global__ void __launch_bounds__(kThreads) log_decay_kernel(const GlaLogDecayCudaArgs args) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;

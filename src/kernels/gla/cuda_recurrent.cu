@@ -274,7 +274,7 @@ int launch_recurrent(const GlaCudaArgs& args, const CudaLaunch& launch) {
   const int64_t bytes =
       int64_t{8} * plan.tokens * token_floats(slots * 32 * kLaneRows, group, columns);
   if (args.dk > 512 || bytes > shared_limit(launch.device)) {
-    return launch_step(args, launch.stream, launch.multiprocessors);
+    return launch_step(args, launch);
   }
   const auto kernel = slots == 1   ? recurrent_for<1>(group == 1)
                       : slots == 2 ? recurrent_for<2>(group == 1)
@@ -289,7 +289,7 @@ int launch_recurrent(const GlaCudaArgs& args, const CudaLaunch& launch) {
 // One token of each sequence.
 extern "C" int aquatint_cuda_gla_step(const aquatint::kernels::GlaCudaArgs* args,
                                       const aquatint::CudaLaunch* launch) noexcept {
-  return aquatint::kernels::launch_step(*args, launch->stream, launch->multiprocessors);
+  return aquatint::kernels::launch_step(*args, *launch);
 }
 
 // Any number of tokens.

@@ -5,6 +5,8 @@
 // where the state does not fit the registers of recurrent_kernel.
 #pragma once
 
+#include "kernels/cuda_overlap.cuh"
+#include "kernels/gla/cuda_decay.cuh"
 #include "kernels/gla/cuda_warp.cuh"
 
 namespace aquatint::kernels {
@@ -73,16 +75,69 @@ struct Step {
     __device__ float* at(int d) const { return state + static_cast<int64_t>(d) * args.dv + column; }
   };
 
+  // A thread's channel's row of the gate, bfloat16 pairs. Weights, so they may be read early.
+  struct GateRow {
+    uint4 w[2] = {};
+  };
+  __device__ static GateRow load_gate_row(const Place& place, int first) {
+    GateRow row;
+    const GlaCudaGate& gate = place.args.gate;
+    const int d = first + static_cast<int>(threadIdx.x);
+    if (gate.w == nullptr || d >= place.args.dk) return row;
+    const int64_t channel = static_cast<int64_t>(place.head) * place.args.dk + d;
+    const auto* from = reinterpret_cast<const uint4*>(gate.w + channel * kGlaGateRank);
+    row.w[0] = from[0];
+    row.w[1] = from[1];
+    return row;
+  }
+
+  __device__ static float pair_product(uint32_t w, float x0, float x1, float sum) {
+    sum = fmaf(__uint_as_float(w << 16), __bfloat162float(__float2bfloat16_rn(x0)), sum);
+    return fmaf(__uint_as_float(w & 0xffff0000U), __bfloat162float(__float2bfloat16_rn(x1)), sum);
+  }
+
+  __device__ static float gated_log_decay(const GlaCudaArgs& args, const GateRow& row,
+                                          int64_t token, int64_t channel) {
+    const GlaCudaGate& gate = args.gate;
+    const auto* low = reinterpret_cast<const float4*>(gate.low + token * kGlaGateRank);
+    float r = 0.0F;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float4 a = low[2 * i], b = low[2 * i + 1];
+      r = pair_product(row.w[i].x, a.x, a.y, r);
+      r = pair_product(row.w[i].y, a.z, a.w, r);
+      r = pair_product(row.w[i].z, b.x, b.y, r);
+      r = pair_product(row.w[i].w, b.z, b.w, r);
+    }
+    if (gate.bias != nullptr) r += gate.bias[channel];
+    return log_decay_of(r, gate.normalizer, gate.lowest);
+  }
+
+  // Asks for the thread's part of the state that is read first.
+  __device__ static void prefetch(const Place& place) {
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      const int d = place.row(0, i);
+      if (d < place.args.dk && place.valid > 0) cuda::prefetch_l2(place.at(d));
+    }
+  }
+
   // Decay, key and queries of kStepRows channels of one token, zero past dk.
-  __device__ static void stage(const Place& place, Shared& shared, int64_t token, int first,
-                               int head0, int heads) {
+  __device__ static void stage(const Place& place, Shared& shared, const GateRow& gate_row,
+                               int64_t token, int first, int head0, int heads) {
     const GlaCudaArgs& args = place.args;
     const int d = first + static_cast<int>(threadIdx.x);
     const bool exists = d < args.dk;
-    const int64_t key = (token * args.kv_heads + place.head) * args.dk + d;
+    const int64_t channel = static_cast<int64_t>(place.head) * args.dk + d;
+    const int64_t key = token * args.kv_heads * args.dk + channel;
     const int64_t query =
         (token * args.heads + static_cast<int64_t>(place.head) * place.group + head0) * args.dk + d;
-    shared.decay[threadIdx.x] = exists ? expf(args.g[key]) : 0.0F;
+    float log_decay = 0.0F;
+    if (exists) {
+      log_decay =
+          args.gate.w != nullptr ? gated_log_decay(args, gate_row, token, channel) : args.g[key];
+    }
+    shared.decay[threadIdx.x] = exists ? expf(log_decay) : 0.0F;
     shared.k[threadIdx.x] = exists ? args.k[key] : 0.0F;
     for (int c = 0; c < heads; ++c) {
       shared.q[c][threadIdx.x] = exists ? args.q[query + static_cast<int64_t>(c) * args.dk] : 0.0F;
@@ -132,8 +187,9 @@ struct Step {
   }
 
   // Query heads head0 .. head0+heads of one token; those with head0 == 0 update the state.
-  __device__ static void run(const Place& place, Shared& shared, int64_t token, int head0,
-                             int heads) {
+  // gate_row: of the first channels.
+  __device__ static void run(const Place& place, Shared& shared, const GateRow& gate_row,
+                             int64_t token, int head0, int heads) {
     const GlaCudaArgs& args = place.args;
     float v[4];
     load4<kVector>(v, args.v + (token * args.kv_heads + place.head) * args.dv + place.column,
@@ -146,7 +202,8 @@ struct Step {
         load4<kVector>(s[i], place.at(d), d < args.dk ? place.valid : 0);
       }
       __syncthreads();  // all have read what is staged now
-      stage(place, shared, token, first, head0, heads);
+      stage(place, shared, first == 0 ? gate_row : load_gate_row(place, first), token, first, head0,
+            heads);
       __syncthreads();
       if (head0 == 0) {
 #pragma unroll
@@ -172,28 +229,31 @@ __global__ void __launch_bounds__(kStepThreads, 3)
   __shared__ typename Kernel::Shared shared;
   const typename Kernel::Place place(args);
   const GlaCudaSequence& sequence = args.sequences[blockIdx.z];
+  const typename Kernel::GateRow gate_row = Kernel::load_gate_row(place, 0);
+  Kernel::prefetch(place);
+  cuda::begin_work();
   for (int64_t t = 0; t < sequence.tokens; ++t) {
     for (int head0 = 0; head0 < place.group; head0 += kStepHeads) {
       const int heads = place.group - head0 < kStepHeads ? place.group - head0 : kStepHeads;
-      Kernel::run(place, shared, sequence.first_row + t, head0, heads);
+      Kernel::run(place, shared, gate_row, sequence.first_row + t, head0, heads);
     }
   }
 }
 
 // Tiles of 32 columns, rows of a whole line of the cache; of 16 when that gives too few blocks.
-int launch_step(const GlaCudaArgs& args, void* stream, int multiprocessors) {
+int launch_step(const GlaCudaArgs& args, const CudaLaunch& launch) {
   const bool vector = value_rows_aligned(args);
   const auto grid = [&](int columns) {
     return dim3(static_cast<unsigned>((args.dv + columns - 1) / columns),
                 static_cast<unsigned>(args.kv_heads), static_cast<unsigned>(args.count));
   };
   const dim3 wide = grid(32);
-  if (static_cast<int64_t>(wide.x) * wide.y * wide.z < multiprocessors) {
-    return launch_kernel(vector ? step_kernel<4, true> : step_kernel<4, false>, grid(16),
-                         kStepThreads, 0, stream, args);
+  if (static_cast<int64_t>(wide.x) * wide.y * wide.z < launch.multiprocessors) {
+    return cuda::launch_overlapped(launch, vector ? step_kernel<4, true> : step_kernel<4, false>,
+                                   grid(16), kStepThreads, 0, args);
   }
-  return launch_kernel(vector ? step_kernel<8, true> : step_kernel<8, false>, wide, kStepThreads, 0,
-                       stream, args);
+  return cuda::launch_overlapped(launch, vector ? step_kernel<8, true> : step_kernel<8, false>,
+                                 wide, kStepThreads, 0, args);
 }
 
 }  // namespace

@@ -141,7 +141,8 @@ void run_all(const GlaShape& shape, const GlaSequence* sequences, std::int64_t c
 class CudaQueue {
  public:
   CudaQueue(Stream& stream, const GlaShape& shape, const Tensors& tensors,
-            const CudaKernel<GlaCudaArgs>& kernel, std::int64_t chunk_limit)
+            const CudaKernel<GlaCudaArgs>& kernel, std::int64_t chunk_limit,
+            const GlaCudaGate& gate = {})
       : stream_(stream), kernel_(kernel), chunk_limit_(chunk_limit) {
     args_.heads = static_cast<int>(shape.heads);
     args_.kv_heads = static_cast<int>(shape.kv_heads);
@@ -153,6 +154,7 @@ class CudaQueue {
     args_.v = tensors.v;
     args_.g = tensors.g;
     args_.o = tensors.o;
+    args_.gate = gate;
   }
 
   void add(const GlaSequence& sequence) {
@@ -286,6 +288,23 @@ void gla_chunked(Stream& stream, const GlaShape& shape, const GlaSequence* seque
           shape.dk, kGlaChunkedDk);
   }
   run_on_cuda(stream, shape, sequences, count, {q, k, v, g, o}, 1);
+}
+
+void gla_step(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+              std::int64_t count, const float* q, const float* k, const float* v,
+              const GlaGate& gate, float* o) {
+  static_assert(GlaGate::kRank == kGlaGateRank);
+  static const CudaKernel<GlaCudaArgs> step("aquatint_cuda_gla_step");
+  check_normalizer(gate.normalizer);
+  check(shape, sequences, count);
+  const GlaCudaGate plain = {gate.w, gate.bias, gate.low, gate.normalizer,
+                             gate.clamp_min.value_or(-std::numeric_limits<float>::infinity())};
+  CudaQueue steps(stream, shape, {q, k, v, nullptr, o}, step, 0, plain);
+  for (std::int64_t s = 0; s < count; ++s) {
+    AQUATINT_ASSERT(sequences[s].tokens == 1);
+    steps.add(sequences[s]);
+  }
+  steps.flush();
 }
 
 void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, bool clamp,

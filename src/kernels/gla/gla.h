@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -73,6 +74,19 @@ void gla_recurrent(Stream& stream, const GlaShape& shape, const GlaSequence* seq
 void gla_chunked(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
                  std::int64_t count, const float* q, const float* k, const float* v, const float* g,
                  float* o);
+// The second half of a layer's gate on a GPU: the log decays of w low + bias (gla_log_decay).
+struct GlaGate {
+  static constexpr std::int64_t kRank = 16;
+  const std::uint16_t* w = nullptr;  // bfloat16 [kv_heads*dk, kRank], aligned to 16 bytes
+  const float* bias = nullptr;       // [kv_heads*dk] or null
+  const float* low = nullptr;        // [rows, kRank], aligned to 16 bytes; rounded to bfloat16
+  float normalizer = 1.0F;
+  std::optional<float> clamp_min;
+};
+// One token of each sequence, whose decays are made on the way. REQUIRES: a GPU.
+void gla_step(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+              std::int64_t count, const float* q, const float* k, const float* v,
+              const GlaGate& gate, float* o);
 void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, bool clamp,
                    float clamp_min);
 inline constexpr std::int64_t kGlaChunkedFrom = 64;

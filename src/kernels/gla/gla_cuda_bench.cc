@@ -5,47 +5,16 @@
 #include <cstddef>
 #include <vector>
 
-#include "kernels/bench_ceilings.h"
-#include "kernels/cuda_testing.h"
+#include "kernels/bench_cuda.h"
 #include "kernels/gla/gla.h"
 
 namespace aquatint::kernels {
 namespace {
 
+using testing::device_copy_bandwidth;
 using testing::DeviceArray;
 using testing::gpu_stream;
-
-constexpr int kCalls = 20;
-
-template <typename Body>
-double seconds_per_call(const Body& body) {
-  body(0);
-  gpu_stream().synchronize();
-  return best_seconds(7,
-                      [&] {
-                        for (int i = 0; i < kCalls; ++i) body(i);
-                        gpu_stream().synchronize();
-                      }) /
-         kCalls;
-}
-
-std::vector<float> numbers(std::int64_t n) {
-  std::vector<float> x(static_cast<std::size_t>(n));
-  unsigned bits = 12345;
-  for (float& value : x) {
-    bits = bits * 1664525U + 1013904223U;
-    value = static_cast<float>(bits >> 8) * 0x1p-23F - 1.0F;
-  }
-  return x;
-}
-
-// Bytes read plus bytes written per second by copies of `bytes` on the device.
-double device_copy_bandwidth(std::int64_t bytes) {
-  const auto size = static_cast<std::size_t>(bytes);
-  const DeviceArray from(numbers(bytes / 4)), to(numbers(bytes / 4));
-  return 2.0 * static_cast<double>(bytes) /
-         seconds_per_call([&](int) { gpu_stream().copy(to.data(), from.data(), size); });
-}
+using testing::seconds_per_call;
 
 struct Problem {
   GlaShape shape;
@@ -59,12 +28,12 @@ struct Problem {
         batch(args.range(3)),
         tokens(length),
         state_size(shape.heads * shape.dk * shape.dv),
-        q(numbers(batch * tokens * shape.heads * shape.dk)),
-        k(numbers(batch * tokens * shape.heads * shape.dk)),
-        v(numbers(batch * tokens * shape.heads * shape.dv)),
-        g(numbers(batch * tokens * shape.heads * shape.dk)),
-        o(numbers(batch * tokens * shape.heads * shape.dv)),
-        states(numbers(layer_count * batch * state_size)),
+        q(testing::quick_numbers(batch * tokens * shape.heads * shape.dk)),
+        k(testing::quick_numbers(batch * tokens * shape.heads * shape.dk)),
+        v(testing::quick_numbers(batch * tokens * shape.heads * shape.dv)),
+        g(testing::quick_numbers(batch * tokens * shape.heads * shape.dk)),
+        o(testing::quick_numbers(batch * tokens * shape.heads * shape.dv)),
+        states(testing::quick_numbers(layer_count * batch * state_size)),
         layers(layer_count) {
     gla_log_decay(gpu_stream(), g.data(), static_cast<std::int64_t>(g.size()), 16.0F, false, 0.0F);
   }

@@ -36,6 +36,7 @@ class DenseWeights {
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
   DenseType type() const { return type_; }
+  bool on_gpu() const { return plain_.defined(); }
   // The rows as they are in the memory of a GPU; REQUIRES: made for one, of type kBF16.
   const std::uint16_t* gpu_bf16() const { return plain_.data<std::uint16_t>(); }
   // Bytes held, padding included. Processors without bfloat16 products hold bfloat16 weights as

@@ -2,6 +2,7 @@
 // operand, 16 outputs by 16 columns, so that one row of activations wastes none of the bytes that
 // come from memory; their integers become bfloat16 exactly, in registers.
 #include "kernels/quant_matmul/cuda_generic.cuh"
+#include "kernels/quant_matmul/cuda_made_rows.cuh"
 #include "kernels/quant_matmul/cuda_start.cuh"
 
 namespace aquatint::kernels {
@@ -31,6 +32,7 @@ __device__ __forceinline__ uint32_t bf16x2_of_int8x2(uint32_t v) {
 // 128 + u has too much.
 template <int kBits>
 __device__ __forceinline__ uint32_t offset_of(int zero) {
+  if constexpr (kBits == 16) return 0;
   if constexpr (kBits == 4) return (0x4308u + static_cast<uint32_t>(zero)) * 0x10001u;
   return bf16x2_of_int8x2((static_cast<uint32_t>(zero) & 0xffu) * 0x10001u);
 }
@@ -39,7 +41,9 @@ __device__ __forceinline__ uint32_t offset_of(int zero) {
 template <int kBits>
 __device__ __forceinline__ uint32_t weight_pair(const uint32_t (&words)[4], int piece, int pair,
                                                 uint32_t offset) {
-  if constexpr (kBits == 4) {
+  if constexpr (kBits == 16) {
+    return words[pair];
+  } else if constexpr (kBits == 4) {
     return subtract_bf16x2(and_or<0x000f000fu, kMagic>(words[piece] >> (4 * pair)), offset);
   } else {
     const uint32_t word = words[2 * piece + pair / 2];
@@ -51,8 +55,8 @@ __device__ __forceinline__ uint32_t weight_pair(const uint32_t (&words)[4], int 
 
 // d += the products of `kCount` pieces from `first`. offsets: of outputs g and g + 8 of a panel.
 template <typename F, int kCount>
-__device__ __forceinline__ void multiply_pieces(const uint8_t* stage, int rows, const LaneX<F>& x,
-                                                int first, const Words (&words)[F::kPanels],
+__device__ __forceinline__ void multiply_pieces(const Pieces<F>& x, int first,
+                                                const Words (&words)[F::kPanels],
                                                 const uint32_t (&offsets)[F::kPanels][2],
                                                 float (&d)[F::kPanels][F::kTiles][4]) {
 #pragma unroll
@@ -60,7 +64,7 @@ __device__ __forceinline__ void multiply_pieces(const uint8_t* stage, int rows, 
     uint4 b[F::kTiles];
 #pragma unroll
     for (int tile = 0; tile < F::kTiles; ++tile) {
-      b[tile] = *reinterpret_cast<const uint4*>(stage + x.offsets[tile] + piece * rows * F::kXRow);
+      b[tile] = *reinterpret_cast<const uint4*>(x.first[tile] + piece * x.step);
     }
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -84,8 +88,8 @@ __device__ __forceinline__ void multiply_pieces(const uint8_t* stage, int rows, 
 
 // One block of columns whose groups have scales of their own.
 template <typename F>
-__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, int g,
-                                                const LaneX<F>& x, bool asymmetric,
+__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int g, const Pieces<F>& x,
+                                                bool asymmetric,
                                                 const Words (&words)[F::kPanels],
                                                 float (&sums)[F::kPanels][F::kTiles][4]) {
   constexpr int kCount = 16 / F::kBits / F::kRuns;  // pieces
@@ -100,7 +104,7 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, 
       offsets[p][0] = offset_of<F::kBits>(asymmetric ? zeros[g] : 0);
       offsets[p][1] = offset_of<F::kBits>(asymmetric ? zeros[g + 8] : 0);
     }
-    multiply_pieces<F, kCount>(stage, rows, x, run * kCount, words, offsets, d);
+    multiply_pieces<F, kCount>(x, run * kCount, words, offsets, d);
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
       const auto* scales =
@@ -118,19 +122,25 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, 
 }
 
 template <typename F>
-__global__ void __launch_bounds__(kMostWarps* kLanes, 1)
+__global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
     product_a16(const __grid_constant__ Work work) {
   extern __shared__ __align__(16) uint8_t shared[];
+  if constexpr (F::kMade) {
+    const int output = static_cast<int>(blockIdx.x) - work.first_rider;
+    if (output >= 0) return ride(work, output, shared);
+  }
   const Tile tile = my_tile<F>(work);
   Ring<F> ring(work, tile, shared);
+  cuda::begin_work();
+  ring.start(work, tile);
   const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, threadIdx.x));
   const int lane = ring.feed.lane;
   const int g = lane / 4;
-  const LaneX<F> x(tile, lane);
+  const LaneX<F> x(work, tile, lane, shared);
   const bool asymmetric = work.a.products[0].w.zeros != nullptr;
   float sums[F::kPanels][F::kTiles][4] = {};
   uint32_t offsets[F::kPanels][2];  // with one group
-  if constexpr (F::kRuns == 0) {
+  if constexpr (F::kRuns == 0 && F::kBits != 16) {
     const int8_t* const zeros = work.a.products[tile.product].w.zeros;
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -139,14 +149,16 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
       offsets[p][1] = offset_of<F::kBits>(asymmetric ? zeros[output + 8] : 0);
     }
   }
-  ring.run(work, tile, [&](const uint8_t* stage) {
+  if constexpr (F::kMade) make_rows<F>(work, tile, shared);
+  ring.run(work, tile, [&](const uint8_t* stage, int block) {
+    const Pieces<F> pieces = x.of(stage, block);
     Words words[F::kPanels];
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) words[p] = load_words(stage + p * kBlockBytes, lane);
     if constexpr (F::kRuns == 0) {
-      multiply_pieces<F, 16 / F::kBits>(stage, tile.rows, x, 0, words, offsets, sums);
+      multiply_pieces<F, 16 / F::kBits>(pieces, 0, words, offsets, sums);
     } else {
-      multiply_groups<F>(stage, tile.rows, g, x, asymmetric, words, sums);
+      multiply_groups<F>(stage, g, pieces, asymmetric, words, sums);
     }
   });
   reduce<F>(work, tile, ring, shared, terms, sums, [](float sum, const Terms& of) {

@@ -2,6 +2,7 @@
 // 4-bit values are not unpacked to small numbers but stay in the upper half of their bytes, sixteen
 // times as large, where they have their sign for free; the sums are shifted back, which is exact.
 #include "kernels/quant_matmul/cuda_generic.cuh"
+#include "kernels/quant_matmul/cuda_made_rows.cuh"
 #include "kernels/quant_matmul/cuda_start.cuh"
 
 namespace aquatint::kernels {
@@ -31,24 +32,23 @@ struct Pair {
 
 // The activations that step meets, from a lane's first, in the order of its fragment.
 template <typename F>
-__device__ __forceinline__ Pair load_x(const uint8_t* x, int rows, int step) {
-  const auto* at = x + (F::kBits == 4 ? step * rows * F::kXRow : step * 8);
-  const uint2 eight = *reinterpret_cast<const uint2*>(at);
+__device__ __forceinline__ Pair load_x(const uint8_t* x) {
+  const uint2 eight = *reinterpret_cast<const uint2*>(x);
   if constexpr (F::kBits == 8) return {eight.x, eight.y};
   return {__byte_perm(eight.x, eight.y, 0x5140), __byte_perm(eight.x, eight.y, 0x7362)};
 }
 
 // d += the products of steps first .. first + kCount - 1 of a block of columns.
 template <typename F, int kCount>
-__device__ __forceinline__ void multiply_steps(const uint8_t* stage, int rows, int lane,
-                                               const LaneX<F>& x, int first,
+__device__ __forceinline__ void multiply_steps(const uint8_t* stage, int lane,
+                                               const Pieces<F>& x, int first,
                                                int (&d)[F::kPanels][F::kTiles][4]) {
 #pragma unroll
   for (int step = first; step < first + kCount; ++step) {
     Pair b[F::kTiles];
 #pragma unroll
     for (int tile = 0; tile < F::kTiles; ++tile) {
-      b[tile] = load_x<F>(stage + x.offsets[tile], rows, step);
+      b[tile] = load_x<F>(x.first[tile] + step * x.step);
     }
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -71,15 +71,15 @@ __device__ __forceinline__ int unshifted(int sum) {
 
 // One block of columns whose groups have scales of their own.
 template <typename F>
-__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, int lane,
-                                                const LaneX<F>& x, bool asymmetric,
+__device__ __forceinline__ void multiply_groups(const uint8_t* stage, int lane,
+                                                const Pieces<F>& x, bool asymmetric,
                                                 float (&sums)[F::kPanels][F::kTiles][4]) {
   constexpr int kCount = (F::kBits == 4 ? 4 : 2) / F::kRuns;
   const int g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int run = 0; run < F::kRuns; ++run) {
     int d[F::kPanels][F::kTiles][4] = {};
-    multiply_steps<F, kCount>(stage, rows, lane, x, run * kCount, d);
+    multiply_steps<F, kCount>(stage, lane, x, run * kCount, d);
     const auto* x_sums = reinterpret_cast<const int*>(stage + F::kSumsAt) + run * F::kTiles * 8;
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
@@ -102,18 +102,25 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int rows, 
 }
 
 template <typename F>
-__global__ void __launch_bounds__(kMostWarps* kLanes, 1)
+__global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
     product_a8(const __grid_constant__ Work work) {
   extern __shared__ __align__(16) uint8_t shared[];
+  if constexpr (F::kMade) {
+    const int output = static_cast<int>(blockIdx.x) - work.first_rider;
+    if (output >= 0) return ride(work, output, shared);
+  }
   const Tile tile = my_tile<F>(work);
   Ring<F> ring(work, tile, shared);
+  cuda::begin_work();
+  ring.start(work, tile);
   const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, threadIdx.x));
   const int lane = ring.feed.lane;
-  const LaneX<F> x(tile, lane);
+  const LaneX<F> x(work, tile, lane, shared);
+  if constexpr (F::kMade) make_rows<F>(work, tile, shared);
   if constexpr (F::kRuns == 0) {
     int sums[F::kPanels][F::kTiles][4] = {};
-    ring.run(work, tile, [&](const uint8_t* stage) {
-      multiply_steps<F, F::kBits == 4 ? 4 : 2>(stage, tile.rows, lane, x, 0, sums);
+    ring.run(work, tile, [&](const uint8_t* stage, int block) {
+      multiply_steps<F, F::kBits == 4 ? 4 : 2>(stage, lane, x.of(stage, block), 0, sums);
     });
     reduce<F>(work, tile, ring, shared, terms, sums, [](int sum, const Terms& of) {
       const int dot = unshifted<F::kBits>(sum) - of.correction;
@@ -122,8 +129,8 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, 1)
   } else {
     const bool asymmetric = work.a.products[0].w.zeros != nullptr;
     float sums[F::kPanels][F::kTiles][4] = {};
-    ring.run(work, tile, [&](const uint8_t* stage) {
-      multiply_groups<F>(stage, tile.rows, lane, x, asymmetric, sums);
+    ring.run(work, tile, [&](const uint8_t* stage, int block) {
+      multiply_groups<F>(stage, lane, x.of(stage, block), asymmetric, sums);
     });
     reduce<F>(work, tile, ring, shared, terms, sums,
               [](float sum, const Terms& of) { return __fmaf_rn(sum, of.x_scale, of.addend); });

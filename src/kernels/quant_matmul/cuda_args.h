@@ -3,9 +3,12 @@
 
 #include <stdint.h>
 
+#include "kernels/row_source.h"
+
 namespace aquatint::kernels {
 
-// packing/gpu_weights.h, plain.
+// packing/gpu_weights.h, plain; or with 16 bits rows of bfloat16, without scales, of which
+// padded_columns are a multiple of 32.
 struct QuantWeightsCuda {
   const uint8_t* data = nullptr;
   const float* scales = nullptr;
@@ -25,16 +28,23 @@ struct QuantProductCuda {
 
 inline constexpr int kMostProducts = 6;  // of one launch
 
-// Activations are x16, or x8 with its scales and sums. The weights of all products have the same
-// form: only their outputs differ.
+// The most rows, and columns, of a source (row_source.h).
+inline constexpr int kMostMadeRows = 4, kMostMadeColumns = 8192;
+
+// Activations are x16, or x8 with its scales and sums, or made from the source if it has an x. The
+// weights of all products have the same form: only their outputs differ.
 struct QuantMatmulCudaArgs {
   const uint16_t* x16 = nullptr;        // bfloat16 [rows, ldx]
   const int8_t* x8 = nullptr;           // [rows, ldx], 0 past the weights' columns
   const float* x_scales = nullptr;      // [rows], with x8
   const int32_t* group_sums = nullptr;  // [rows, groups], with x8
   int64_t rows = 0, ldx = 0;
+  RowSource source;
   int count = 0;  // of products
   QuantProductCuda products[kMostProducts];
+  // With a source: another product of the same rows, rounded to bfloat16, with few outputs and
+  // weights of 16 bits; or no outputs.
+  QuantProductCuda rider;
 };
 
 struct DequantizeCudaArgs {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/quant_matmul/cuda_args.h"
 #include "kernels/quant_matmul/cuda_values.cuh"
 
@@ -15,6 +16,7 @@ namespace {
 constexpr int kGenericWarps = 8;
 
 __global__ void generic_product(const __grid_constant__ QuantMatmulCudaArgs a, int product) {
+  cuda::begin_work();
   const QuantProductCuda& of = a.products[product];
   const QuantWeightsCuda& w = of.w;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -50,15 +52,17 @@ __global__ void generic_product(const __grid_constant__ QuantMatmulCudaArgs a, i
 }
 
 inline cudaError_t start_generic(const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
-  const auto stream = static_cast<cudaStream_t>(launch.stream);
+  if (a.source.x != nullptr || a.products[0].w.bits == 16) return cudaErrorInvalidValue;
   for (int i = 0; i < a.count; ++i) {
     const int64_t outputs = a.products[i].w.outputs;
     if (outputs == 0) continue;
     const dim3 grid(static_cast<unsigned>(a.rows),
                     static_cast<unsigned>((outputs + kGenericWarps - 1) / kGenericWarps));
-    generic_product<<<grid, kGenericWarps * 32, 0, stream>>>(a, i);
+    const cudaError_t error =
+        cuda::launch_overlapped(launch, generic_product, grid, kGenericWarps * 32, 0, a, i);
+    if (error != cudaSuccess) return error;
   }
-  return cudaGetLastError();
+  return cudaSuccess;
 }
 
 }  // namespace

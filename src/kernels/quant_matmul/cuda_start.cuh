@@ -9,6 +9,7 @@
 namespace aquatint::kernels {
 namespace {
 
+constexpr int kHeldColumns = kHeld * kPart;  // of a made row in a warp
 constexpr int kSharedBudget = 104 * 1024;  // two blocks of threads per multiprocessor of sm_90
 
 // Shared memory of each of `warps` warps. One with fewer blocks of columns than stages needs the
@@ -23,6 +24,7 @@ int warp_bytes(const Work& work, int warps) {
 
 // Warps of a block of threads. Where all blocks fit on the device at once, each should ask for all
 // of its bytes at once; otherwise a warp should have enough to do to be worth starting.
+// Made rows must fit their registers.
 template <typename F>
 int choose_warps(const Work& work, int64_t thread_blocks, int multiprocessors) {
   const int per_warp = thread_blocks <= multiprocessors      ? 1
@@ -30,7 +32,10 @@ int choose_warps(const Work& work, int64_t thread_blocks, int multiprocessors) {
                                                              : 4;
   int warps = 1;
   while (warps < kMostWarps && warps * per_warp < work.blocks) warps *= 2;
-  while (warps > 1 && warps * warp_bytes<F>(work, warps) > kSharedBudget) warps /= 2;
+  const int least = F::kMade ? (work.x_padded + kHeldColumns - 1) / kHeldColumns : 1;
+  const int budget = kSharedBudget > work.rings_at ? kSharedBudget - work.rings_at : 0;
+  while (warps > least && warps * warp_bytes<F>(work, warps) > budget) warps /= 2;
+  while (warps < least) warps *= 2;
   return warps;
 }
 
@@ -43,12 +48,12 @@ inline int64_t slabs_of(const QuantMatmulCudaArgs& a) {
 }
 
 template <typename F>
-Work prepare(const QuantMatmulCudaArgs& a) {
+Work prepare(const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
   Work work;
   const QuantWeightsCuda& w = a.products[0].w;
   work.a = a;
   work.blocks = static_cast<int>(w.padded_columns / F::kColumns);
-  const int64_t columns = F::kXBytes == 2 ? w.columns : a.ldx;
+  const int64_t columns = F::kMade || F::kXBytes == 2 ? w.columns : a.ldx;
   work.x_columns = static_cast<int>(columns < w.padded_columns ? columns : w.padded_columns);
   work.x_aligned = cuda::aligned16(F::kXBytes == 2 ? static_cast<const void*>(a.x16) : a.x8) &&
                    a.ldx * F::kXBytes % 16 == 0 && work.x_columns * F::kXBytes % 16 == 0;
@@ -58,7 +63,13 @@ Work prepare(const QuantMatmulCudaArgs& a) {
                          ? static_cast<uint32_t>((uint64_t{1} << 32) / work.runs_per_group + 1)
                          : 0;
   const int rows = static_cast<int>(a.rows < kSlabRows ? a.rows : kSlabRows);
-  work.stage_bytes = F::kXAt + rows * F::kPieces * 16;
+  work.stage_bytes = F::kXAt + (F::kMade ? 0 : rows * F::kPieces * 16);
+  work.fault = cuda::fault_of(launch);
+  if constexpr (F::kMade) {
+    work.x_padded = static_cast<int>(w.padded_columns);
+    work.x_stride = work.x_padded * F::kXBytes + F::kMadePadding;
+    work.rings_at = static_cast<int>(sizeof(MadeRows)) + rows * work.x_stride;
+  }
   return work;
 }
 
@@ -81,6 +92,12 @@ template <int kBits, int kXBytes, int kRuns, typename Run>
 bool dispatch_rows(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run) {
   int64_t panels = 0;
   for (int i = 0; i < a.count; ++i) panels += panels_of(a.products[i]);
+  // Int8 rows are made for weights with one group only.
+  constexpr bool kCanMake = kXBytes == 2 || kRuns == 0;
+  if (a.source.x != nullptr) {
+    if constexpr (kCanMake) run(Form<kBits, kXBytes, kRuns, 1, 1, true>{});
+    return kCanMake;
+  }
   if (a.rows <= 8) {
     run(Form<kBits, kXBytes, kRuns, 1, 1>{});
   } else if (panels * slabs_of(a) < 2 * multiprocessors) {
@@ -96,6 +113,10 @@ bool dispatch(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run)
   const QuantWeightsCuda& w = a.products[0].w;
   const bool one = w.groups == 1;
   const int64_t size = w.group_size;
+  if (w.bits == 16) {
+    if constexpr (kXBytes == 2) return dispatch_rows<16, 2, 0>(a, multiprocessors, run);
+    return false;
+  }
   if (w.bits == 8) {
     if (one) return dispatch_rows<8, kXBytes, 0>(a, multiprocessors, run);
     if (size % 64 == 0) return dispatch_rows<8, kXBytes, 1>(a, multiprocessors, run);
@@ -111,18 +132,19 @@ bool dispatch(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run)
 // Starts `kernel`, compiled for the form F, for all products, panels and rows.
 template <typename F>
 cudaError_t start(void (*kernel)(Work), const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
-  Work work = prepare<F>(a);
+  Work work = prepare<F>(a, launch);
   const int thread_blocks = lay_out<F>(work);
   if (thread_blocks == 0) return cudaSuccess;
   const int64_t slabs = slabs_of(a);
   const int warps = choose_warps<F>(work, thread_blocks * slabs, launch.multiprocessors);
   work.warp_bytes = warp_bytes<F>(work, warps);
-  const int shared = warps * work.warp_bytes;
-  if (const cudaError_t error = cuda::allow_shared(kernel, static_cast<size_t>(shared)))
-    return error;
-  const dim3 grid(static_cast<unsigned>(thread_blocks), static_cast<unsigned>(slabs));
-  kernel<<<grid, warps * kLanes, shared, static_cast<cudaStream_t>(launch.stream)>>>(work);
-  return cudaGetLastError();
+  const auto shared = static_cast<size_t>(work.rings_at + warps * work.warp_bytes);
+  if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
+  work.first_rider = thread_blocks;
+  const dim3 grid(static_cast<unsigned>(thread_blocks + a.rider.w.outputs),
+                  static_cast<unsigned>(slabs));
+  return cuda::launch_overlapped(launch, kernel, grid, static_cast<unsigned>(warps * kLanes), shared,
+                                 work);
 }
 
 }  // namespace

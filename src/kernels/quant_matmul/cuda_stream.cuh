@@ -8,6 +8,8 @@
 #include <type_traits>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_overlap.cuh"
+#include "kernels/cuda_rows.cuh"
 #include "kernels/quant_matmul/cuda_args.h"
 #include "kernels/quant_matmul/cuda_ptx.cuh"
 
@@ -22,20 +24,31 @@ constexpr int kRowBytes = 64;                    // of one output in a block of 
 constexpr int kBlockBytes = kRowBytes * kPanel;  // of a panel
 constexpr int kSlabRows = 16;                    // rows that a block of threads multiplies
 constexpr int kSumStride = 20;                   // floats per row of a panel's sums: no conflicts
+constexpr int kHeld = 4;                         // fours of a made row in a thread's registers
+constexpr int kPart = 128;                       // columns of them that a warp has of each
 
 // One compiled form. kRuns is the number of groups met in a block of columns, 1 also for longer
-// groups; 0 when a row has one scale.
-template <int kBitsOf, int kXBytesOf, int kRunsOf, int kTilesOf, int kPanelsOf>
+// groups; 0 when a row has one scale. With kMade the block of threads makes the activations itself
+// and holds all of their columns (cuda_made_rows.cuh); else they come with the weights, block by
+// block.
+template <int kBitsOf, int kXBytesOf, int kRunsOf, int kTilesOf, int kPanelsOf,
+          bool kMadeOf = false>
 struct Form {
   static constexpr int kBits = kBitsOf;
   static constexpr int kXBytes = kXBytesOf;
   static constexpr int kRuns = kRunsOf;
   static constexpr int kTiles = kTilesOf;  // of 8 rows of activations
   static constexpr int kPanels = kPanelsOf;
+  static constexpr bool kMade = kMadeOf;
   static constexpr int kColumns = kRowBytes * 8 / kBits;   // in a block
   static constexpr int kPieces = kColumns * kXBytes / 16;  // of 16 bytes in a row of x
   static constexpr int kRunColumns = kColumns / (kRuns > 0 ? kRuns : 1);
   static constexpr int kXRow = kXBytes == 1 && kBits == 4 ? 32 : 64;  // bytes of a row that touch
+  // Of a made row: bytes from one lane's part of a block of columns to the next lane's, and from
+  // one piece of a lane to its next; and bytes between rows, so that lanes meet no conflicts.
+  static constexpr int kMadeLane = kXBytes == 2 ? (kBits == 8 ? 32 : 16) : (kBits == 8 ? 16 : 8);
+  static constexpr int kMadeStep = kXBytes == 2 ? (kBits == 8 ? 16 : 64) : (kBits == 8 ? 8 : 32);
+  static constexpr int kMadePadding = kXBytes == 2 && kBits == 8 ? 16 : kXRow;
   // Whether registers are left for what the results take beside their sums.
   static constexpr bool kTermsAhead = kPanels == 1;
   using Element = std::conditional_t<kXBytes == 2, uint16_t, uint8_t>;
@@ -55,8 +68,21 @@ struct Work {
   uint32_t runs_per_group = 1;           // of kRunColumns
   uint32_t group_magic = 0;              // multiplier in place of a division by runs_per_group
   int stage_bytes = 0;
-  int warp_bytes = 0;  // of a warp's ring, in which it leaves its sums at the end
+  int warp_bytes = 0;   // of a warp's ring, in which it leaves its sums at the end
+  int rings_at = 0;     // in shared memory
+  int x_padded = 0;     // of a made row, with zeros
+  int x_stride = 0;     // bytes from one made row to the next
+  int first_rider = 0;  // block of threads from which on each makes an output of the rider
+  cuda::Fault fault;
 };
+
+// What lies before made rows in shared memory.
+struct MadeRows {
+  float parts[kMostMadeColumns / kPart];  // of a reduction
+  float scales[kMostMadeRows];            // with int8
+  int sums[kMostMadeRows];                // with int8
+};
+static_assert(sizeof(MadeRows) % 16 == 0);
 
 // What a block of threads works on.
 struct Tile {
@@ -102,8 +128,8 @@ __device__ __forceinline__ uint32_t group_of(const Work& work, uint32_t run) {
 template <typename F>
 __device__ __forceinline__ int piece_offset(int rows, int piece) {
   if constexpr (F::kXBytes == 2) {
-    const int part = F::kBits == 4 ? piece / 4 : piece % 2;
-    const int t = F::kBits == 4 ? piece % 4 : piece / 2;
+    const int part = F::kBits == 8 ? piece % 2 : piece / 4;
+    const int t = F::kBits == 8 ? piece / 2 : piece % 4;
     return part * rows * F::kXRow + t * 16;
   } else if constexpr (F::kBits == 4) {
     return piece / 2 * rows * F::kXRow + piece % 2 * 16;
@@ -120,19 +146,26 @@ struct Feed {
   const uint8_t* x;                 // the piece `piece` of row `m` of the tile, if there is one
   int block;                        // of columns
   int lane, m, piece;
-  int x_to;  // where that piece goes
+  int x_to;      // where that piece goes
+  int64_t high;  // bytes from the weights of output g of a panel to those of g + 8; 16 bits
 
   __device__ Feed(const Work& work, const Tile& tile, int warp, int lane_of)
       : block(warp), lane(lane_of), m(lane / F::kPieces), piece(lane % F::kPieces) {
     const QuantWeightsCuda& w = work.a.products[tile.product].w;
     const int64_t groups = work.a.products[0].w.groups;
-    const int64_t row_bytes = work.a.products[0].w.padded_columns;  // with 8 bits
+    const int64_t row_bytes = work.a.products[0].w.padded_columns * (F::kBits / 8);
 #pragma unroll
     for (int p = 0; p < F::kPanels; ++p) {
       const int64_t panel = panel_to_read(tile, p);
-      weights[p] = F::kBits == 4 ? w.data + (panel * work.blocks + block) * kBlockBytes + lane * 16
-                                 : w.data + (panel * kPanel + lane / 4) * row_bytes +
-                                       block * kRowBytes + lane % 4 * 16;
+      if constexpr (F::kBits == 4) {
+        weights[p] = w.data + (panel * work.blocks + block) * kBlockBytes + lane * 16;
+      } else {
+        // There are no rows of 16 bits past the last output.
+        const int64_t output = panel * kPanel + lane / 4, last = w.outputs - 1;
+        const int64_t low = F::kBits == 16 && output > last ? last : output;
+        high = ((F::kBits == 16 && output + 8 > last ? last : output + 8) - low) * row_bytes;
+        weights[p] = w.data + low * row_bytes + block * kRowBytes + lane % 4 * 16;
+      }
       scales[p] = w.scales + panel * groups * kPanel + lane % 4 * 4;
     }
     const auto* first = F::kXBytes == 2 ? reinterpret_cast<const uint8_t*>(work.a.x16)
@@ -213,55 +246,94 @@ __device__ __forceinline__ void fetch_groups(const Work& work, const Tile& tile,
                    work.a.products[tile.product].w.zeros + uint64_t{at} * kPanel, group >= groups);
     }
   }
-  if constexpr (F::kXBytes == 1) {
-    for (int i = lane; i < F::kRuns * kSlabRows; i += kLanes) {
-      const int run = i / kSlabRows, m = i % kSlabRows;
-      if (m >= tile.rows) continue;
-      const uint32_t group = group_of(work, first_run + run);
-      // A group's sum counts once, with its first run.
-      const bool counts = group < groups && group * work.runs_per_group == first_run + run;
-      cuda::copy_async<4>(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
-                          work.a.group_sums + static_cast<int64_t>(tile.row + m) * groups + group,
-                          counts);
-    }
+}
+
+// The sums of int8 activations over groups, which outputs with zeros need.
+template <typename F>
+__device__ __forceinline__ void fetch_sums(const Work& work, const Tile& tile,
+                                           const Feed<F>& feed, uint8_t* stage) {
+  if (work.a.products[0].w.zeros == nullptr) return;
+  const auto groups = static_cast<uint32_t>(work.a.products[0].w.groups);
+  const auto first_run = static_cast<uint32_t>(feed.block * F::kRuns);
+  for (int i = feed.lane; i < F::kRuns * kSlabRows; i += kLanes) {
+    const int run = i / kSlabRows, m = i % kSlabRows;
+    if (m >= tile.rows) continue;
+    const uint32_t group = group_of(work, first_run + run);
+    // A group's sum counts once, with its first run.
+    const bool counts = group < groups && group * work.runs_per_group == first_run + run;
+    cuda::copy_async<4>(stage + F::kSumsAt + (run * F::kTiles * 8 + m) * 4,
+                        work.a.group_sums + static_cast<int64_t>(tile.row + m) * groups + group,
+                        counts);
   }
 }
 
-// Starts the copies of a block of columns. A lane's weights come to where it reads them.
+// Starts the copies of the weights of a block of columns. A lane's come to where it reads them.
 template <typename F>
-__device__ __forceinline__ void fetch(const Work& work, const Tile& tile, const Feed<F>& feed,
-                                      uint8_t* stage) {
+__device__ __forceinline__ void fetch_weights(const Work& work, const Tile& tile,
+                                              const Feed<F>& feed, uint8_t* stage) {
+  const int64_t row_bytes = work.a.products[0].w.padded_columns;  // with 8 bits
 #pragma unroll
   for (int p = 0; p < F::kPanels; ++p) {
     uint8_t* to = stage + p * kBlockBytes + feed.lane * 16;
     const uint8_t* from = feed.weights[p];
     copy_async_weights(to, from);
-    copy_async_weights(
-        to + kBlockBytes / 2,
-        from + (F::kBits == 4 ? kBlockBytes / 2 : 8 * work.a.products[0].w.padded_columns));
+    copy_async_weights(to + kBlockBytes / 2, from + (F::kBits == 4    ? kBlockBytes / 2
+                                                     : F::kBits == 16 ? feed.high
+                                                                      : 8 * row_bytes));
   }
   if constexpr (F::kRuns > 0) fetch_groups<F>(work, tile, feed, stage);
-  fetch_x<F>(work, tile, feed, stage);
 }
 
-// What a lane reads of a stage's activations: bytes from its first piece in row g of each tile. A
-// lane whose row does not exist reads another: its column of the product is nobody's.
+// Starts the copies of the activations of a block of columns.
+template <typename F>
+__device__ __forceinline__ void fetch_activations(const Work& work, const Tile& tile,
+                                                  const Feed<F>& feed, uint8_t* stage) {
+  if constexpr (!F::kMade) {
+    if constexpr (F::kRuns > 0 && F::kXBytes == 1) fetch_sums<F>(work, tile, feed, stage);
+    fetch_x<F>(work, tile, feed, stage);
+  }
+}
+
+// What a lane reads of the activations of a block of columns: where its first piece in row g of each
+// tile is, and how many bytes it is to the next.
+template <typename F>
+struct Pieces {
+  const uint8_t* first[F::kTiles];
+  int step;
+};
+
+// Where that is in a stage, or in made rows: bytes from their start. A lane whose row does not exist
+// reads another: its column of the product is nobody's.
 template <typename F>
 struct LaneX {
   int offsets[F::kTiles];
+  const uint8_t* made;
+  int step;
 
-  __device__ LaneX(const Tile& tile, int lane) {
+  __device__ LaneX(const Work& work, const Tile& tile, int lane, const uint8_t* shared)
+      : made(shared + sizeof(MadeRows)),
+        step(F::kXBytes == 1 && F::kBits == 8 ? 8 : tile.rows * F::kXRow) {
     constexpr int kChunk = F::kXRow / 4;
 #pragma unroll
     for (int i = 0; i < F::kTiles; ++i) {
       const int row = min(lane / 4 + 8 * i, tile.rows - 1);
-      offsets[i] = F::kXAt + row * F::kXRow + lane % 4 * kChunk;
+      offsets[i] = F::kMade ? row * work.x_stride + lane % 4 * F::kMadeLane
+                            : F::kXAt + row * F::kXRow + lane % 4 * kChunk;
     }
+  }
+
+  __device__ __forceinline__ Pieces<F> of(const uint8_t* stage, int block) const {
+    Pieces<F> pieces;
+    const uint8_t* from = F::kMade ? made + block * (F::kColumns * F::kXBytes) : stage;
+#pragma unroll
+    for (int i = 0; i < F::kTiles; ++i) pieces.first[i] = from + offsets[i];
+    pieces.step = F::kMade ? F::kMadeStep : step;
+    return pieces;
   }
 };
 
-// A warp's ring. Its first copies start before anything else is read, and what the results take
-// beside their sums is read while they are under way.
+// A warp's ring. The copies of its first weights start before anything else is read, and before what
+// earlier kernels leave may be read; start() has those of the activations follow.
 template <typename F>
 struct Ring {
   uint8_t* stages;
@@ -272,16 +344,33 @@ struct Ring {
       : warp(static_cast<int>(threadIdx.x / kLanes)),
         warps(static_cast<int>(blockDim.x / kLanes)),
         feed(work, tile, warp, static_cast<int>(threadIdx.x % kLanes)) {
-    stages = shared + warp * work.warp_bytes;
+    stages = shared + work.rings_at + warp * work.warp_bytes;
+    Feed<F> ahead = feed;
 #pragma unroll 1
     for (int i = 0; i < kStages - 1; ++i) {
-      if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + i * work.stage_bytes);
-      cuda::commit_copies();
-      feed.advance(warps);
+      if (ahead.block < work.blocks) {
+        fetch_weights<F>(work, tile, ahead, stages + i * work.stage_bytes);
+      }
+      if (F::kMade) cuda::commit_copies();
+      ahead.advance(warps);
+    }
+    if (F::kMade) feed = ahead;
+  }
+
+  __device__ __forceinline__ void start(const Work& work, const Tile& tile) {
+    if constexpr (!F::kMade) {
+#pragma unroll 1
+      for (int i = 0; i < kStages - 1; ++i) {
+        if (feed.block < work.blocks) {
+          fetch_activations<F>(work, tile, feed, stages + i * work.stage_bytes);
+        }
+        cuda::commit_copies();  // the first group has the weights of all
+        feed.advance(warps);
+      }
     }
   }
 
-  // Calls multiply(stage) for each of this warp's blocks of columns.
+  // Calls multiply(stage, block) for each of this warp's blocks of columns.
   template <typename Multiply>
   __device__ __forceinline__ void run(const Work& work, const Tile& tile,
                                       const Multiply& multiply) {
@@ -291,11 +380,15 @@ struct Ring {
     while (feed.block - (kStages - 1) * warps < work.blocks) {  // the block to multiply
       cuda::wait_copies<kStages - 2>();
       __syncwarp();  // all lanes' copies are here, and the stage before this one has been read
-      if (feed.block < work.blocks) fetch<F>(work, tile, feed, stages + before);
+      const int block = feed.block - (kStages - 1) * warps;
+      if (feed.block < work.blocks) {
+        fetch_weights<F>(work, tile, feed, stages + before);
+        fetch_activations<F>(work, tile, feed, stages + before);
+      }
       cuda::commit_copies();
       feed.advance(warps);
       __syncwarp();  // whatever the lanes copied, they multiply together
-      multiply(stages + now);
+      multiply(stages + now, block);
       before = now;
       now = now + bytes < kStages * bytes ? now + bytes : 0;
     }
@@ -338,8 +431,8 @@ __device__ __forceinline__ Terms load_terms(const Work& work, const Tile& tile,
   if (!place.exists) return terms;
   const QuantProductCuda& of = work.a.products[tile.product];
   const int64_t row = tile.row + place.m;
-  if constexpr (F::kRuns == 0) terms.scale = of.w.scales[place.output];
-  if constexpr (F::kXBytes == 1) {
+  if constexpr (F::kRuns == 0 && F::kBits != 16) terms.scale = of.w.scales[place.output];
+  if constexpr (F::kXBytes == 1 && !F::kMade) {
     terms.x_scale = work.a.x_scales[row];
     if (F::kRuns == 0 && of.w.zeros != nullptr) {
       terms.correction = of.w.zeros[place.output] * work.a.group_sums[row];
@@ -379,10 +472,15 @@ __device__ __forceinline__ void reduce(const Work& work, const Tile& tile, const
   for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
     const Place place = place_of<F>(work, tile, i);
     if (!place.exists) continue;
-    const Terms terms =
-        F::kTermsAhead && i == threadIdx.x ? first : load_terms<F>(work, tile, place);
+    Terms terms = F::kTermsAhead && i == threadIdx.x ? first : load_terms<F>(work, tile, place);
+    if constexpr (F::kXBytes == 1 && F::kMade) {
+      const auto& made = *reinterpret_cast<const MadeRows*>(shared);
+      terms.x_scale = made.scales[place.m];
+      if (of.w.zeros != nullptr) terms.correction = of.w.zeros[place.output] * made.sums[place.m];
+    }
     const uint8_t* from =
-        shared + (place.p * kPanelSums + place.m * kSumStride + place.n) * sizeof(Sum);
+        shared + work.rings_at +
+        (place.p * kPanelSums + place.m * kSumStride + place.n) * sizeof(Sum);
     Sum sum = 0;
 #pragma unroll
     for (int w = 0; w < kMostWarps; ++w) {  // all are loaded at once, and added in order

@@ -97,22 +97,74 @@ QuantWeightsCuda cuda_weights(const GpuWeights& w) {
   return plain;
 }
 
+const CudaKernel<QuantMatmulCudaArgs>& a8_kernel() {
+  static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a8");
+  return kernel;
+}
+
+const CudaKernel<QuantMatmulCudaArgs>& a16_kernel() {
+  static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a16");
+  return kernel;
+}
+
+QuantProductCuda cuda_product(const GpuProduct& product) {
+  AQUATINT_ASSERT(product.ldy >= product.w->outputs);
+  return {cuda_weights(*product.w), product.bias, product.y, product.ldy, product.accumulate};
+}
+
+QuantProductCuda cuda_product(const GpuDenseProduct& product) {
+  AQUATINT_ASSERT(product.ldy >= product.outputs && takes_dense(product.w, product.columns));
+  QuantWeightsCuda plain;
+  plain.data = reinterpret_cast<const std::uint8_t*>(product.w);
+  plain.bits = 16;
+  plain.outputs = product.outputs;
+  plain.columns = product.columns;
+  plain.padded_columns = product.columns;
+  plain.group_size = product.columns;
+  plain.groups = 1;
+  return {plain, product.bias, product.y, product.ldy, product.accumulate};
+}
+
+bool share_launch(const GpuProduct& a, const GpuProduct& b) {
+  return can_share_launch(*a.w, *b.w);
+}
+
+bool share_launch(const GpuDenseProduct& a, const GpuDenseProduct& b) {
+  return a.columns == b.columns;
+}
+
 // `args` holds the activations.
+template <typename Product>
 void run_products(Stream& stream, const CudaKernel<QuantMatmulCudaArgs>& kernel,
-                  QuantMatmulCudaArgs args, std::span<const GpuProduct> products) {
+                  QuantMatmulCudaArgs args, std::span<const Product> products, int tag = 0) {
   AQUATINT_ASSERT(stream.is_cuda() && args.rows >= 0);
   while (!products.empty()) {
     const auto now = products.first(std::min<std::size_t>(products.size(), kMostProducts));
     args.count = 0;
-    for (const GpuProduct& product : now) {
-      AQUATINT_ASSERT(can_share_launch(*now[0].w, *product.w));
-      AQUATINT_ASSERT(args.ldx >= product.w->columns && product.ldy >= product.w->outputs);
-      args.products[args.count++] = {cuda_weights(*product.w), product.bias, product.y, product.ldy,
-                                     product.accumulate};
+    for (const Product& product : now) {
+      AQUATINT_ASSERT(share_launch(now[0], product));
+      args.products[args.count] = cuda_product(product);
+      AQUATINT_ASSERT(args.ldx >= args.products[args.count].w.columns);
+      ++args.count;
     }
-    kernel(stream, args);
+    kernel(stream, args, tag);
     products = products.subspan(now.size());
+    args.rider = {};  // the first launch takes it along
   }
+}
+
+QuantMatmulCudaArgs made_rows_args(const RowSource& x, std::int64_t rows, std::int64_t columns,
+                                   const GpuDenseProduct* rider) {
+  AQUATINT_ASSERT(can_make_rows(x, rows, columns));
+  QuantMatmulCudaArgs args;
+  args.source = x;
+  args.rows = rows;
+  args.ldx = x.ldx;
+  if (rider != nullptr) {
+    AQUATINT_ASSERT(rider->columns == columns && !rider->accumulate);
+    args.rider = cuda_product(*rider);
+  }
+  return args;
 }
 
 void run_epilogue(Stream& stream, const GpuWeights& w, QuantEpilogueCudaArgs args) {
@@ -163,7 +215,6 @@ bool can_share_launch(const GpuWeights& a, const GpuWeights& b) {
 
 void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows,
                      std::span<const GpuProduct> products) {
-  static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a8");
   if (products.empty()) return;
   QuantMatmulCudaArgs args;
   args.x8 = x.values;
@@ -171,17 +222,61 @@ void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows,
   args.group_sums = x.group_sums;
   args.rows = rows;
   args.ldx = products[0].w->group_size * products[0].w->groups;
-  run_products(stream, kernel, args, products);
+  run_products(stream, a8_kernel(), args, products);
 }
 
 void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
                       std::span<const GpuProduct> products) {
-  static const CudaKernel<QuantMatmulCudaArgs> kernel("aquatint_cuda_quant_matmul_a16");
   QuantMatmulCudaArgs args;
   args.x16 = x;
   args.rows = rows;
   args.ldx = ldx;
-  run_products(stream, kernel, args, products);
+  run_products(stream, a16_kernel(), args, products);
+}
+
+void dense_matmul_few(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
+                      std::span<const GpuDenseProduct> products) {
+  QuantMatmulCudaArgs args;
+  args.x16 = x;
+  args.rows = rows;
+  args.ldx = ldx;
+  run_products(stream, a16_kernel(), args, products);
+}
+
+bool takes_dense(const std::uint16_t* w, std::int64_t columns) {
+  return reinterpret_cast<std::uintptr_t>(w) % 16 == 0 && columns % 32 == 0;
+}
+
+void quant_matmul_a8(Stream& stream, const RowSource& x, std::int64_t rows,
+                     std::span<const GpuProduct> products, const GpuDenseProduct* rider, int tag) {
+  if (products.empty()) return;
+  AQUATINT_ASSERT(products[0].w->groups == 1);
+  run_products(stream, a8_kernel(), made_rows_args(x, rows, products[0].w->columns, rider),
+               products, tag);
+}
+
+void quant_matmul_a16(Stream& stream, const RowSource& x, std::int64_t rows,
+                      std::span<const GpuProduct> products, const GpuDenseProduct* rider, int tag) {
+  if (products.empty()) return;
+  run_products(stream, a16_kernel(), made_rows_args(x, rows, products[0].w->columns, rider),
+               products, tag);
+}
+
+void dense_matmul_few(Stream& stream, const RowSource& x, std::int64_t rows,
+                      std::span<const GpuDenseProduct> products, int tag) {
+  if (products.empty()) return;
+  run_products(stream, a16_kernel(), made_rows_args(x, rows, products[0].columns, nullptr),
+               products, tag);
+}
+
+bool can_make_rows(const RowSource& x, std::int64_t rows, std::int64_t columns) {
+  const auto aligned = [](const float* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+  // Sums over columns are those of 128: what is normalized is the row, or whole such parts of it.
+  const bool parts = x.norm_columns == 0 || x.norm_columns == columns ||
+                     (x.norm_columns % 128 == 0 && columns % x.norm_columns == 0);
+  return rows <= kMostMadeRows && columns <= kMostMadeColumns && columns % 4 == 0 && parts &&
+         x.ldx % 4 == 0 && x.ld_gate % 4 == 0 && aligned(x.x) && aligned(x.weight) &&
+         aligned(x.gate);
 }
 
 void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const GpuWeights& w,

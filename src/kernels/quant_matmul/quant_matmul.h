@@ -11,6 +11,7 @@
 #include "base/cpu_features.h"
 #include "device/stream.h"
 #include "kernels/quant_matmul/quant_matmul_variants.h"
+#include "kernels/row_source.h"
 #include "packing/gpu_weights.h"
 #include "packing/packed_weights.h"
 
@@ -76,6 +77,37 @@ void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows, const
 void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
                       const GpuWeights& w, const float* bias, float* y, std::int64_t ldy,
                       bool accumulate = false);
+
+// Dense weights, bfloat16 [outputs, columns] as they are, and where their product goes, as above.
+struct GpuDenseProduct {
+  const std::uint16_t* w;
+  std::int64_t outputs, columns;
+  const float* bias;
+  float* y;
+  std::int64_t ldy;
+  bool accumulate = false;
+};
+
+// Products with bfloat16 weights in the same way, for rows up to kGpuFewRows: several in a launch.
+// REQUIRES: equal columns, that takes_dense() is true of each, and no y overlaps another.
+void dense_matmul_few(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
+                      std::span<const GpuDenseProduct> products);
+// Whether rows of so many columns from `w` on are what dense_matmul_few reads: 64 bytes at a time.
+bool takes_dense(const std::uint16_t* w, std::int64_t columns);
+
+// The same products of rows that they make themselves (row_source.h): x rounded to bfloat16, or in
+// a8 quantized per row. `rider`, unless null, is a dense product of the same rows, rounded to
+// bfloat16, with few outputs, that is made beside them; takes_dense() of its weights, which are not
+// added to. No y may overlap what the source reads. Values that are not finite are reported with
+// `tag`. REQUIRES: can_make_rows(); in a8 weights with one group.
+void quant_matmul_a8(Stream& stream, const RowSource& x, std::int64_t rows,
+                     std::span<const GpuProduct> products, const GpuDenseProduct* rider, int tag);
+void quant_matmul_a16(Stream& stream, const RowSource& x, std::int64_t rows,
+                      std::span<const GpuProduct> products, const GpuDenseProduct* rider, int tag);
+void dense_matmul_few(Stream& stream, const RowSource& x, std::int64_t rows,
+                      std::span<const GpuDenseProduct> products, int tag);
+// Whether products make such rows: few enough, not too long, and aligned to 16 bytes.
+bool can_make_rows(const RowSource& x, std::int64_t rows, std::int64_t columns);
 
 // The weights as bfloat16 [w.outputs, ldo], 0 past w.columns; ldo >= w.columns. With one group: the
 // integers q - zero, exactly, without the scale, which scale_outputs applies to their products.

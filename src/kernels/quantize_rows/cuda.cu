@@ -1,5 +1,6 @@
 // Rows of activations to int8 on a GPU: a block of threads holds a row in shared memory, so that it
 // is read once.
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/cuda_rows.cuh"
 #include "kernels/quantize_rows/cuda_args.h"
 
@@ -7,6 +8,7 @@ namespace aquatint::kernels {
 namespace {
 
 __global__ void quantize_rows(QuantizeRowsCudaArgs a, cuda::Fault fault, bool vectors) {
+  cuda::begin_work();
   extern __shared__ __align__(16) float shared[];
   float* scratch = shared;
   float* values = shared + cuda::kWarp;
@@ -34,8 +36,6 @@ extern "C" int aquatint_cuda_quantize_rows(const aquatint::kernels::QuantizeRows
   if (const cudaError_t error = cuda::allow_shared(quantize_rows, shared)) return error;
   const int threads = cuda::row_threads(args->rows, args->columns, launch->multiprocessors);
   const bool vectors = cuda::in_fours(args->columns, args->x);
-  quantize_rows<<<static_cast<unsigned>(args->rows), threads, shared,
-                  static_cast<cudaStream_t>(launch->stream)>>>(*args, cuda::fault_of(*launch),
-                                                               vectors);
-  return cudaGetLastError();
+  return cuda::launch_overlapped(*launch, quantize_rows, static_cast<unsigned>(args->rows), threads,
+                                 shared, *args, cuda::fault_of(*launch), vectors);
 }

@@ -1,6 +1,7 @@
 #include <cuda_runtime.h>
 
 #include "device/cuda_launch.h"
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/residual_add/cuda_args.h"
 
 namespace aquatint::kernels {
@@ -9,6 +10,7 @@ namespace {
 constexpr int kThreads = 256;
 
 __global__ void add(ResidualAddCudaArgs a) {
+  cuda::begin_work();
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t fours = a.n / 4;
   if (i < fours) {
@@ -36,6 +38,5 @@ extern "C" int aquatint_cuda_residual_add(const aquatint::kernels::ResidualAddCu
   if (args->n == 0) return cudaSuccess;
   const int64_t work = args->n / 4 + args->n % 4;
   const auto blocks = static_cast<unsigned>((work + kThreads - 1) / kThreads);
-  add<<<blocks, kThreads, 0, static_cast<cudaStream_t>(launch->stream)>>>(*args);
-  return cudaGetLastError();
+  return cuda::launch_overlapped(*launch, add, blocks, kThreads, 0, *args);
 }

@@ -1,5 +1,6 @@
 // RMSNorm on a GPU: one block per row, which reads it once and writes it in the form the next
 // product wants.
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/cuda_rows.cuh"
 #include "kernels/rms_norm/cuda_args.h"
 
@@ -8,6 +9,7 @@ namespace {
 
 template <int V>
 __global__ void rms_norm(const __grid_constant__ RmsNormCudaArgs a, cuda::Fault fault) {
+  cuda::begin_work();
   extern __shared__ __align__(16) float shared[];
   float* scratch = shared;
   float* values = shared + cuda::kWarp;
@@ -53,7 +55,6 @@ extern "C" int aquatint_cuda_rms_norm(const aquatint::kernels::RmsNormCudaArgs* 
   const size_t shared = cuda::row_shared_bytes(args->columns);
   if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
   const int threads = cuda::row_threads(args->rows, args->columns, launch->multiprocessors);
-  kernel<<<static_cast<unsigned>(args->rows), threads, shared,
-           static_cast<cudaStream_t>(launch->stream)>>>(*args, cuda::fault_of(*launch));
-  return cudaGetLastError();
+  return cuda::launch_overlapped(*launch, kernel, static_cast<unsigned>(args->rows), threads, shared,
+                                 *args, cuda::fault_of(*launch));
 }

@@ -1,3 +1,4 @@
+#include "kernels/cuda_overlap.cuh"
 #include "kernels/cuda_rows.cuh"
 #include "kernels/round_bf16/cuda_args.h"
 
@@ -14,6 +15,7 @@ __device__ uint16_t rounded(float value, bool& finite) {
 
 // Four values a thread where all four are there, and the last up to three by threads of their own.
 __global__ void round_bf16(RoundBf16CudaArgs a, cuda::Fault fault) {
+  cuda::begin_work();
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t fours = a.n / 4;
   bool finite = true;
@@ -42,7 +44,6 @@ extern "C" int aquatint_cuda_round_bf16(const aquatint::kernels::RoundBf16CudaAr
   if (args->n == 0) return cudaSuccess;
   const int64_t work = args->n / 4 + args->n % 4;
   const auto blocks = static_cast<unsigned>((work + kThreads - 1) / kThreads);
-  round_bf16<<<blocks, kThreads, 0, static_cast<cudaStream_t>(launch->stream)>>>(
-      *args, cuda::fault_of(*launch));
-  return cudaGetLastError();
+  return cuda::launch_overlapped(*launch, round_bf16, blocks, kThreads, 0, *args,
+                                 cuda::fault_of(*launch));
 }

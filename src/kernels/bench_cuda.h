@@ -1,0 +1,45 @@
+// What benchmarks of CUDA kernels share: wall clock over many queued calls, and the speed of copies
+// on the device, measured in the same process and run.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/bench_ceilings.h"
+#include "kernels/cuda_testing.h"
+
+namespace aquatint::kernels::testing {
+
+// Best of several times of `calls` calls body(i), one after another as in a model, in seconds each.
+template <typename Body>
+double seconds_per_call(const Body& body, int calls = 20) {
+  body(0);
+  gpu_stream().synchronize();
+  return best_seconds(7,
+                      [&] {
+                        for (int i = 0; i < calls; ++i) body(i);
+                        gpu_stream().synchronize();
+                      }) /
+         calls;
+}
+
+// n numbers between -1 and 1.
+inline std::vector<float> quick_numbers(std::int64_t n) {
+  std::vector<float> x(static_cast<std::size_t>(n));
+  unsigned bits = 12345;
+  for (float& value : x) {
+    bits = bits * 1664525U + 1013904223U;
+    value = static_cast<float>(bits >> 8) * 0x1p-23F - 1.0F;
+  }
+  return x;
+}
+
+// Bytes read plus bytes written per second by copies of `bytes` on the device.
+inline double device_copy_bandwidth(std::int64_t bytes) {
+  const auto size = static_cast<std::size_t>(bytes);
+  const DeviceArray from(quick_numbers(bytes / 4)), to(quick_numbers(bytes / 4));
+  return 2.0 * static_cast<double>(bytes) /
+         seconds_per_call([&](int) { gpu_stream().copy(to.data(), from.data(), size); });
+}
+
+}  // namespace aquatint::kernels::testing

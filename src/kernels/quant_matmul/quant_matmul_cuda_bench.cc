@@ -1,0 +1,125 @@
+// Products with few rows on a GPU, alone: one after another in a captured graph, as in a model,
+// over copies of the weights that no cache holds, against copies on the device in the same run.
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "kernels/bench_cuda.h"
+#include "kernels/quant_matmul/quant_matmul.h"
+
+namespace aquatint::kernels {
+namespace {
+
+using testing::DeviceArray;
+using testing::gpu_stream;
+
+constexpr std::int64_t kFootprint = std::int64_t{384} << 20;  // of all copies, several L2 caches
+
+enum class Form { kW4A16, kW8A8, kBF16 };
+
+Tensor random_bytes(const Shape& shape, DType type) {
+  Tensor t = Tensor::empty(shape, type);
+  unsigned bits = 12345;
+  auto* to = reinterpret_cast<std::uint8_t*>(t.mutable_bytes());
+  for (std::size_t i = 0; i < t.nbytes(); ++i) {
+    bits = bits * 1664525U + 1013904223U;
+    // bfloat16 between 2^-7 and 2, of either sign
+    to[i] = static_cast<std::uint8_t>(bits >> 24);
+    if (type == DType::kBF16 && i % 2 == 1)
+      to[i] = static_cast<std::uint8_t>((to[i] & 0x83) | 0x3c);
+  }
+  return t;
+}
+
+GpuWeights packed_weights(Form form, std::int64_t outputs, std::int64_t columns) {
+  GpuWeights w;
+  w.bits = form == Form::kW4A16 ? 4 : 8;
+  w.outputs = outputs;
+  w.columns = w.padded_columns = columns;
+  w.group_size = form == Form::kW4A16 ? 128 : columns;
+  w.groups = columns / w.group_size;
+  w.data = random_bytes({w.padded_outputs(), columns * w.bits / 8}, DType::kI8);
+  w.scales = Tensor::empty({w.panels(), w.groups, GpuWeights::kPanel}, DType::kF32);
+  std::fill_n(w.scales.mutable_data<float>(), w.scales.numel(), 0.01F);
+  return w;
+}
+
+// The weights of one call; its copies differ in address only.
+struct Weights {
+  GpuWeights packed;
+  Tensor dense;
+};
+
+Weights on_device(const Weights& host) {
+  Weights copy = host;
+  for (Tensor* t : {&copy.packed.data, &copy.packed.scales, &copy.dense}) {
+    if (t->defined()) *t = t->on(gpu_stream());
+  }
+  return copy;
+}
+
+void few_rows_bench(benchmark::State& state, Form form) {
+  if (!testing::has_gpu()) return state.SkipWithError("no CUDA device");
+  const std::int64_t outputs = state.range(0), columns = state.range(1), rows = state.range(2);
+  Weights host;
+  if (form == Form::kBF16) {
+    host.dense = random_bytes({outputs, columns}, DType::kBF16);
+  } else {
+    host.packed = packed_weights(form, outputs, columns);
+  }
+  const auto bytes =
+      static_cast<std::int64_t>(form == Form::kBF16 ? host.dense.nbytes() : host.packed.nbytes());
+  std::vector<Weights> copies(static_cast<std::size_t>(kFootprint / bytes + 1));
+  for (Weights& w : copies) w = on_device(host);
+
+  const Tensor x16 = random_bytes({rows, columns}, DType::kBF16).on(gpu_stream());
+  const Tensor x8 = random_bytes({rows, columns}, DType::kI8).on(gpu_stream());
+  const DeviceArray<float> x_scales(std::vector<float>(static_cast<std::size_t>(rows), 0.01F));
+  const DeviceArray<std::int32_t> sums(std::vector<std::int32_t>(static_cast<std::size_t>(rows)));
+  const auto y = DeviceArray<float>::poisoned(static_cast<std::size_t>(rows * outputs));
+  const auto multiply = [&](const Weights& w) {
+    if (form == Form::kW4A16) {
+      quant_matmul_a16(gpu_stream(), x16.data<std::uint16_t>(), columns, rows, w.packed, nullptr,
+                       y.data(), outputs);
+    } else if (form == Form::kW8A8) {
+      quant_matmul_a8(gpu_stream(), {x8.data<std::int8_t>(), x_scales.data(), sums.data()}, rows,
+                      w.packed, nullptr, y.data(), outputs);
+    } else {
+      const GpuDenseProduct product{
+          w.dense.data<std::uint16_t>(), outputs, columns, nullptr, y.data(), outputs};
+      dense_matmul_few(gpu_stream(), x16.data<std::uint16_t>(), columns, rows,
+                       std::span(&product, 1));
+    }
+  };
+  multiply(copies[0]);
+  gpu_stream().begin_capture();
+  for (const Weights& w : copies) multiply(w);
+  const auto graph = gpu_stream().end_capture();
+  double best = 1e30;
+  for (auto _ : state) {
+    const double all = testing::seconds_per_call([&](int) { gpu_stream().run(*graph); }, 5);
+    best = std::min(best, all / static_cast<double>(copies.size()));
+  }
+  static const double copy = testing::device_copy_bandwidth(std::int64_t{1} << 28);
+  state.counters["us"] = best * 1e6;
+  state.counters["GB/s"] = 1e-9 * static_cast<double>(bytes) / best;
+  state.counters["share_of_copy"] = static_cast<double>(bytes) / best / copy;
+}
+
+void sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"outputs", "columns", "rows"})->Iterations(1)->Unit(benchmark::kMillisecond);
+  for (const auto& [outputs, columns] : {std::pair{2048, 2048},
+                                         {5632, 2048},
+                                         {2048, 5632},
+                                         {32000, 2048},
+                                         {8192, 8192},
+                                         {14336, 4096}}) {
+    for (const int rows : {1, 4, 16}) bench->Args({outputs, columns, rows});
+  }
+}
+BENCHMARK_CAPTURE(few_rows_bench, w4a16, Form::kW4A16)->Name("few_rows_w4a16")->Apply(sizes);
+BENCHMARK_CAPTURE(few_rows_bench, w8a8, Form::kW8A8)->Name("few_rows_w8a8")->Apply(sizes);
+BENCHMARK_CAPTURE(few_rows_bench, bf16, Form::kBF16)->Name("few_rows_bf16")->Apply(sizes);
+
+}  // namespace
+}  // namespace aquatint::kernels
