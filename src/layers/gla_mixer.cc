@@ -12,6 +12,9 @@ namespace {
 // Order of the tensors in a mixer's state.
 enum StateIndex : std::size_t { kRecurrent, kConvQ, kConvK, kConvV };
 
+// Sequences of a step up to which a launch less is worth making each decay several times.
+constexpr std::size_t kMostSelfMadeDecays = 4;
+
 FixedState& fixed_state(const Segment& segment) {
   return static_cast<FixedState&>(*segment.state);
 }
@@ -60,7 +63,8 @@ float* GlaMixer::convolve(ForwardContext& context, const float* x, std::int64_t 
 bool GlaMixer::makes_decays_itself(const ForwardContext& context,
                                    std::span<const Segment> segments) const {
   static_assert(GlaConfig::kGateRank == kernels::GlaGate::kRank);
-  return context.taps == nullptr && weights_.gk1.gpu_bf16() != nullptr &&
+  return context.taps == nullptr && segments.size() <= kMostSelfMadeDecays &&
+         weights_.gk1.gpu_bf16() != nullptr &&
          std::all_of(segments.begin(), segments.end(),
                      [](const Segment& s) { return s.tokens == 1; });
 }

@@ -10,6 +10,10 @@
 namespace aquatint {
 namespace {
 
+// Rows that each block of threads of a product makes again, one after another: with more, making
+// them once, in a launch of their own, takes less.
+constexpr std::int64_t kMostMadeRows = 1;
+
 [[noreturn]] void raise_not_finite(const std::string& consumer) {
   raise(ErrorKind::kNumeric, "'{}': its input holds NaN or infinity", consumer);
 }
@@ -91,7 +95,7 @@ LinearInput LinearInput::gated_norm(ForwardContext& context, const float* o,
 }
 
 std::optional<kernels::RowSource> LinearInput::row_source() const {
-  if (!context_->stream().is_cuda()) return std::nullopt;
+  if (!context_->stream().is_cuda() || rows_ > kMostMadeRows) return std::nullopt;
   kernels::RowSource source;
   source.ldx = columns_;
   if (source_ == Source::kValues) {

@@ -41,7 +41,8 @@ __device__ inline void store4(float* to, const float (&x)[4], int valid) {
 
 // kLanes threads beside each other hold four columns each. With kVector, dv is a multiple of four
 // and rows start at multiples of 16 bytes.
-template <int kLanes, bool kVector>
+// With kGated the step makes its log decays itself.
+template <int kLanes, bool kVector, bool kGated>
 struct Step {
   static constexpr int kColumns = 4 * kLanes;
   static constexpr int kGroups = kStepThreads / kLanes;  // of threads, dividing dk
@@ -77,17 +78,18 @@ struct Step {
 
   // A thread's channel's row of the gate, bfloat16 pairs. Weights, so they may be read early.
   struct GateRow {
-    uint4 w[2] = {};
+    uint4 w[kGated ? 2 : 1];
   };
   __device__ static GateRow load_gate_row(const Place& place, int first) {
-    GateRow row;
-    const GlaCudaGate& gate = place.args.gate;
-    const int d = first + static_cast<int>(threadIdx.x);
-    if (gate.w == nullptr || d >= place.args.dk) return row;
-    const int64_t channel = static_cast<int64_t>(place.head) * place.args.dk + d;
-    const auto* from = reinterpret_cast<const uint4*>(gate.w + channel * kGlaGateRank);
-    row.w[0] = from[0];
-    row.w[1] = from[1];
+    GateRow row = {};
+    if constexpr (kGated) {
+      const int d = first + static_cast<int>(threadIdx.x);
+      if (d >= place.args.dk) return row;
+      const int64_t channel = static_cast<int64_t>(place.head) * place.args.dk + d;
+      const auto* from = reinterpret_cast<const uint4*>(place.args.gate.w + channel * kGlaGateRank);
+      row.w[0] = from[0];
+      row.w[1] = from[1];
+    }
     return row;
   }
 
@@ -133,9 +135,10 @@ struct Step {
     const int64_t query =
         (token * args.heads + static_cast<int64_t>(place.head) * place.group + head0) * args.dk + d;
     float log_decay = 0.0F;
-    if (exists) {
-      log_decay =
-          args.gate.w != nullptr ? gated_log_decay(args, gate_row, token, channel) : args.g[key];
+    if constexpr (kGated) {
+      if (exists) log_decay = gated_log_decay(args, gate_row, token, channel);
+    } else {
+      if (exists) log_decay = args.g[key];
     }
     shared.decay[threadIdx.x] = exists ? expf(log_decay) : 0.0F;
     shared.k[threadIdx.x] = exists ? args.k[key] : 0.0F;
@@ -222,15 +225,15 @@ struct Step {
   }
 };
 
-template <int kLanes, bool kVector>
+template <int kLanes, bool kVector, bool kGated>
 __global__ void __launch_bounds__(kStepThreads, 3)
     step_kernel(const __grid_constant__ GlaCudaArgs args) {
-  using Kernel = Step<kLanes, kVector>;
+  using Kernel = Step<kLanes, kVector, kGated>;
   __shared__ typename Kernel::Shared shared;
   const typename Kernel::Place place(args);
   const GlaCudaSequence& sequence = args.sequences[blockIdx.z];
   const typename Kernel::GateRow gate_row = Kernel::load_gate_row(place, 0);
-  Kernel::prefetch(place);
+  if (kLanes == 4) Kernel::prefetch(place);  // few blocks, each waiting for its first bytes
   cuda::begin_work();
   for (int64_t t = 0; t < sequence.tokens; ++t) {
     for (int head0 = 0; head0 < place.group; head0 += kStepHeads) {
@@ -242,18 +245,21 @@ __global__ void __launch_bounds__(kStepThreads, 3)
 
 // Tiles of 32 columns, rows of a whole line of the cache; of 16 when that gives too few blocks.
 int launch_step(const GlaCudaArgs& args, const CudaLaunch& launch) {
-  const bool vector = value_rows_aligned(args);
+  const bool vector = value_rows_aligned(args), gated = args.gate.w != nullptr;
   const auto grid = [&](int columns) {
     return dim3(static_cast<unsigned>((args.dv + columns - 1) / columns),
                 static_cast<unsigned>(args.kv_heads), static_cast<unsigned>(args.count));
   };
   const dim3 wide = grid(32);
   if (static_cast<int64_t>(wide.x) * wide.y * wide.z < launch.multiprocessors) {
-    return cuda::launch_overlapped(launch, vector ? step_kernel<4, true> : step_kernel<4, false>,
-                                   grid(16), kStepThreads, 0, args);
+    const auto kernel = gated ? (vector ? step_kernel<4, true, true> : step_kernel<4, false, true>)
+                              : (vector ? step_kernel<4, true, false>
+                                        : step_kernel<4, false, false>);
+    return cuda::launch_overlapped(launch, kernel, grid(16), kStepThreads, 0, args);
   }
-  return cuda::launch_overlapped(launch, vector ? step_kernel<8, true> : step_kernel<8, false>,
-                                 wide, kStepThreads, 0, args);
+  const auto kernel = gated ? (vector ? step_kernel<8, true, true> : step_kernel<8, false, true>)
+                            : (vector ? step_kernel<8, true, false> : step_kernel<8, false, false>);
+  return cuda::launch_overlapped(launch, kernel, wide, kStepThreads, 0, args);
 }
 
 }  // namespace

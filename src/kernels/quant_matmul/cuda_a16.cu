@@ -38,13 +38,16 @@ __device__ __forceinline__ uint32_t offset_of(int zero) {
 }
 
 // Pair `pair` = 0..3 of the eight columns `piece` of a lane.
-template <int kBits>
+// Without kSubtract 4-bit weights stay 128 + u; the product has 136 + zero for each activation too
+// much.
+template <int kBits, bool kSubtract>
 __device__ __forceinline__ uint32_t weight_pair(const uint32_t (&words)[4], int piece, int pair,
                                                 uint32_t offset) {
   if constexpr (kBits == 16) {
     return words[pair];
   } else if constexpr (kBits == 4) {
-    return subtract_bf16x2(and_or<0x000f000fu, kMagic>(words[piece] >> (4 * pair)), offset);
+    const uint32_t two = and_or<0x000f000fu, kMagic>(words[piece] >> (4 * pair));
+    return kSubtract ? subtract_bf16x2(two, offset) : two;
   } else {
     const uint32_t word = words[2 * piece + pair / 2];
     // Bytes 0 and 1, or 2 and 3, each in a half.
@@ -54,7 +57,7 @@ __device__ __forceinline__ uint32_t weight_pair(const uint32_t (&words)[4], int 
 }
 
 // d += the products of `kCount` pieces from `first`. offsets: of outputs g and g + 8 of a panel.
-template <typename F, int kCount>
+template <typename F, int kCount, bool kSubtract = true>
 __device__ __forceinline__ void multiply_pieces(const Pieces<F>& x, int first,
                                                 const Words (&words)[F::kPanels],
                                                 const uint32_t (&offsets)[F::kPanels][2],
@@ -72,10 +75,10 @@ __device__ __forceinline__ void multiply_pieces(const Pieces<F>& x, int first,
       const auto& high = words[p].high;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint32_t a[4] = {weight_pair<F::kBits>(low, piece, 2 * half, offsets[p][0]),
-                               weight_pair<F::kBits>(high, piece, 2 * half, offsets[p][1]),
-                               weight_pair<F::kBits>(low, piece, 2 * half + 1, offsets[p][0]),
-                               weight_pair<F::kBits>(high, piece, 2 * half + 1, offsets[p][1])};
+        const uint32_t a[4] = {weight_pair<F::kBits, kSubtract>(low, piece, 2 * half, offsets[p][0]),
+                               weight_pair<F::kBits, kSubtract>(high, piece, 2 * half, offsets[p][1]),
+                               weight_pair<F::kBits, kSubtract>(low, piece, 2 * half + 1, offsets[p][0]),
+                               weight_pair<F::kBits, kSubtract>(high, piece, 2 * half + 1, offsets[p][1])};
 #pragma unroll
         for (int tile = 0; tile < F::kTiles; ++tile) {
           cuda::mma_bf16(d[p][tile], a, half == 0 ? b[tile].x : b[tile].z,
@@ -121,6 +124,35 @@ __device__ __forceinline__ void multiply_groups(const uint8_t* stage, int g, con
   }
 }
 
+// The same with one run of kPart columns and made rows, of which that many columns' sums are known:
+// what the weights have too much is subtracted from the sum, not from each.
+template <typename F>
+__device__ __forceinline__ void multiply_run(const uint8_t* stage, int lane, const Pieces<F>& x,
+                                             bool asymmetric, const float* part_sums, int last_row,
+                                             const Words (&words)[F::kPanels],
+                                             float (&sums)[F::kPanels][F::kTiles][4]) {
+  static_assert(F::kPanels == 1 && F::kTiles == 1 && F::kColumns == kPart);
+  const int g = lane / 4, t = lane % 4;
+  const uint32_t none[1][2] = {};
+  float d[1][1][4] = {};
+  multiply_pieces<F, 4, false>(x, 0, words, none, d);
+  const auto* scales = reinterpret_cast<const float*>(stage + F::kScalesAt) + g;
+  const auto* zeros = reinterpret_cast<const int8_t*>(stage + F::kZerosAt) + g;
+  constexpr int kRow = kMostMadeColumns / kPart;
+  const float x_sums[2] = {part_sums[min(2 * t, last_row) * kRow],
+                           part_sums[min(2 * t + 1, last_row) * kRow]};
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float offset = asymmetric ? static_cast<float>(136 + zeros[half * 8]) : 136.0f;
+    const float scale = scales[half * 8];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float dot = __fmaf_rn(-offset, x_sums[i], d[0][0][2 * half + i]);
+      sums[0][0][2 * half + i] = __fmaf_rn(dot, scale, sums[0][0][2 * half + i]);
+    }
+  }
+}
+
 template <typename F>
 __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
     product_a16(const __grid_constant__ Work work) {
@@ -133,7 +165,8 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
   Ring<F> ring(work, tile, shared);
   cuda::begin_work();
   ring.start(work, tile);
-  const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, threadIdx.x));
+  if constexpr (F::kMade) make_rows<F>(work, tile, shared);
+  const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, tile.thread));
   const int lane = ring.feed.lane;
   const int g = lane / 4;
   const LaneX<F> x(work, tile, lane, shared);
@@ -149,7 +182,6 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
       offsets[p][1] = offset_of<F::kBits>(asymmetric ? zeros[output + 8] : 0);
     }
   }
-  if constexpr (F::kMade) make_rows<F>(work, tile, shared);
   ring.run(work, tile, [&](const uint8_t* stage, int block) {
     const Pieces<F> pieces = x.of(stage, block);
     Words words[F::kPanels];
@@ -157,6 +189,10 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
     for (int p = 0; p < F::kPanels; ++p) words[p] = load_words(stage + p * kBlockBytes, lane);
     if constexpr (F::kRuns == 0) {
       multiply_pieces<F, 16 / F::kBits>(pieces, 0, words, offsets, sums);
+    } else if constexpr (F::kMade && F::kBits == 4 && F::kRuns == 1) {
+      const auto& made = *reinterpret_cast<const MadeRows*>(shared);
+      multiply_run<F>(stage, lane, pieces, asymmetric, made.part_sums[0] + block, tile.rows - 1,
+                      words, sums);
     } else {
       multiply_groups<F>(stage, g, pieces, asymmetric, words, sums);
     }

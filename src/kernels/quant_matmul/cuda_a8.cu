@@ -113,10 +113,10 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
   Ring<F> ring(work, tile, shared);
   cuda::begin_work();
   ring.start(work, tile);
-  const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, threadIdx.x));
+  if constexpr (F::kMade) make_rows<F>(work, tile, shared);
+  const Terms terms = load_terms<F>(work, tile, place_of<F>(work, tile, tile.thread));
   const int lane = ring.feed.lane;
   const LaneX<F> x(work, tile, lane, shared);
-  if constexpr (F::kMade) make_rows<F>(work, tile, shared);
   if constexpr (F::kRuns == 0) {
     int sums[F::kPanels][F::kTiles][4] = {};
     ring.run(work, tile, [&](const uint8_t* stage, int block) {

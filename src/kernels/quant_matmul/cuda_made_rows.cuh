@@ -101,15 +101,22 @@ __device__ __forceinline__ uint32_t round_pair(float low, float high, bool& fini
   return bits;
 }
 
-__device__ __forceinline__ void write_bf16_row(const Work& work, const Fours& v, uint8_t* row) {
+// As bfloat16; part_sums become the sums of kPart columns each, as rounded.
+__device__ __forceinline__ void write_bf16_row(const Work& work, const Fours& v, float* part_sums,
+                                               uint8_t* row) {
+  const int warp = static_cast<int>(threadIdx.x) / kLanes;
+  const int warps = static_cast<int>(blockDim.x) / kLanes;
   bool finite = true;
 #pragma unroll
   for (int j = 0; j < kHeld; ++j) {
+    if ((warp + j * warps) * kPart >= work.x_padded) break;  // for all lanes
     const int k = column_of(j);
-    if (k >= work.x_padded) break;
     const uint32_t low = round_pair(v[j][0], v[j][1], finite);
     const uint32_t high = round_pair(v[j][2], v[j][3], finite);
-    *reinterpret_cast<uint2*>(row + k * 2) = make_uint2(low, high);
+    if (k < work.x_padded) *reinterpret_cast<uint2*>(row + k * 2) = make_uint2(low, high);
+    const float sum = warp_sum((__uint_as_float(low << 16) + __uint_as_float(low & 0xffff0000u)) +
+                               (__uint_as_float(high << 16) + __uint_as_float(high & 0xffff0000u)));
+    if (threadIdx.x % kLanes == 0) part_sums[warp + j * warps] = sum;
   }
   if (!finite) cuda::report(work.fault);
 }
@@ -175,7 +182,7 @@ __device__ __forceinline__ void make_rows(const Work& work, const Tile& tile, ui
     Fours v;
     make_row(work.a.source, work.x_columns, m, made.parts, v);
     if constexpr (F::kXBytes == 2) {
-      write_bf16_row(work, v, rows + m * work.x_stride);
+      write_bf16_row(work, v, made.part_sums[m], rows + m * work.x_stride);
     } else {
       write_int8_row(work, v, m, made, rows + m * work.x_stride);
     }

@@ -39,6 +39,16 @@ int choose_warps(const Work& work, int64_t thread_blocks, int multiprocessors) {
   return warps;
 }
 
+// Panels for which a block of threads makes its rows: several where blocks enough are left for all
+// multiprocessors to have about the same to do.
+inline int choose_teams(int team_warps, int64_t panels, int multiprocessors) {
+  int teams = 1;
+  while (2 * teams * team_warps <= kMostWarps && panels / (2 * teams) * 2 >= 5 * multiprocessors) {
+    teams *= 2;
+  }
+  return teams;
+}
+
 inline int64_t panels_of(const QuantProductCuda& product) {
   return (product.w.outputs + kPanel - 1) / kPanel;
 }
@@ -77,12 +87,13 @@ Work prepare(const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
 // their number.
 template <typename F>
 int lay_out(Work& work) {
+  const int64_t in_block = F::kPanels * work.teams;
   int blocks = 0;
   for (int i = 0; i < kMostProducts; ++i) {
     work.first_blocks[i] = blocks;
     if (i >= work.a.count) continue;  // starts where no block is
     const int64_t panels = panels_of(work.a.products[i]);
-    blocks += static_cast<int>((panels + F::kPanels - 1) / F::kPanels);
+    blocks += static_cast<int>((panels + in_block - 1) / in_block);
   }
   return blocks;
 }
@@ -133,11 +144,16 @@ bool dispatch(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run)
 template <typename F>
 cudaError_t start(void (*kernel)(Work), const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
   Work work = prepare<F>(a, launch);
-  const int thread_blocks = lay_out<F>(work);
+  int thread_blocks = lay_out<F>(work);
   if (thread_blocks == 0) return cudaSuccess;
   const int64_t slabs = slabs_of(a);
-  const int warps = choose_warps<F>(work, thread_blocks * slabs, launch.multiprocessors);
-  work.warp_bytes = warp_bytes<F>(work, warps);
+  work.team_warps = choose_warps<F>(work, thread_blocks * slabs, launch.multiprocessors);
+  work.warp_bytes = warp_bytes<F>(work, work.team_warps);
+  if (F::kMade) {
+    work.teams = choose_teams(work.team_warps, thread_blocks, launch.multiprocessors);
+    thread_blocks = lay_out<F>(work);
+  }
+  const int warps = work.teams * work.team_warps;
   const auto shared = static_cast<size_t>(work.rings_at + warps * work.warp_bytes);
   if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
   work.first_rider = thread_blocks;

@@ -72,6 +72,8 @@ struct Work {
   int rings_at = 0;     // in shared memory
   int x_padded = 0;     // of a made row, with zeros
   int x_stride = 0;     // bytes from one made row to the next
+  // A block of threads that makes rows does so for several panels: each is a team's of its warps.
+  int teams = 1, team_warps = 1;
   int first_rider = 0;  // block of threads from which on each makes an output of the rider
   cuda::Fault fault;
 };
@@ -79,6 +81,7 @@ struct Work {
 // What lies before made rows in shared memory.
 struct MadeRows {
   float parts[kMostMadeColumns / kPart];  // of a reduction
+  float part_sums[kMostMadeRows][kMostMadeColumns / kPart];  // of bfloat16 rows, kPart columns each
   float scales[kMostMadeRows];            // with int8
   int sums[kMostMadeRows];                // with int8
 };
@@ -90,6 +93,7 @@ struct Tile {
   int panel = 0, last_panel = 0;  // of the product
   int row = 0;
   int rows = 0;
+  int team = 0, thread = 0, threads = 0;  // of the block of threads; of the team
 };
 
 template <typename F>
@@ -105,7 +109,10 @@ __device__ __forceinline__ Tile my_tile(const Work& work) {
       first = start;
     }
   }
-  tile.panel = (block - first) * F::kPanels;
+  tile.threads = work.team_warps * kLanes;
+  tile.team = F::kMade ? static_cast<int>(threadIdx.x) / tile.threads : 0;
+  tile.thread = static_cast<int>(threadIdx.x) - tile.team * tile.threads;
+  tile.panel = F::kMade ? (block - first) * work.teams + tile.team : (block - first) * F::kPanels;
   tile.last_panel = static_cast<int>((work.a.products[tile.product].w.outputs - 1) / kPanel);
   tile.row = static_cast<int>(blockIdx.y) * kSlabRows;
   const int64_t left = work.a.rows - tile.row;
@@ -115,7 +122,7 @@ __device__ __forceinline__ Tile my_tile(const Work& work) {
 
 // The panel that `p` of a tile reads: past the end, where results are dropped, the last one.
 __device__ __forceinline__ int panel_to_read(const Tile& tile, int p) {
-  return p == 0 ? tile.panel : min(tile.panel + p, tile.last_panel);
+  return min(tile.panel + p, tile.last_panel);
 }
 
 // Group of a run of columns; runs of padding may have one that does not exist.
@@ -341,10 +348,10 @@ struct Ring {
   Feed<F> feed;
 
   __device__ Ring(const Work& work, const Tile& tile, uint8_t* shared)
-      : warp(static_cast<int>(threadIdx.x / kLanes)),
-        warps(static_cast<int>(blockDim.x / kLanes)),
+      : warp(tile.thread / kLanes),
+        warps(work.team_warps),
         feed(work, tile, warp, static_cast<int>(threadIdx.x % kLanes)) {
-    stages = shared + work.rings_at + warp * work.warp_bytes;
+    stages = shared + work.rings_at + static_cast<int>(threadIdx.x / kLanes) * work.warp_bytes;
     Feed<F> ahead = feed;
 #pragma unroll 1
     for (int i = 0; i < kStages - 1; ++i) {
@@ -469,18 +476,19 @@ __device__ __forceinline__ void reduce(const Work& work, const Tile& tile, const
   __syncthreads();
   const QuantProductCuda& of = work.a.products[tile.product];
   const auto count = static_cast<unsigned>(F::kPanels * tile.rows * kPanel);
-  for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
+  const uint8_t* rings = shared + work.rings_at + tile.team * ring.warps * work.warp_bytes;
+  const auto own_first = static_cast<unsigned>(tile.thread);
+  for (unsigned i = own_first; i < count; i += static_cast<unsigned>(tile.threads)) {
     const Place place = place_of<F>(work, tile, i);
     if (!place.exists) continue;
-    Terms terms = F::kTermsAhead && i == threadIdx.x ? first : load_terms<F>(work, tile, place);
+    Terms terms = F::kTermsAhead && i == own_first ? first : load_terms<F>(work, tile, place);
     if constexpr (F::kXBytes == 1 && F::kMade) {
       const auto& made = *reinterpret_cast<const MadeRows*>(shared);
       terms.x_scale = made.scales[place.m];
       if (of.w.zeros != nullptr) terms.correction = of.w.zeros[place.output] * made.sums[place.m];
     }
     const uint8_t* from =
-        shared + work.rings_at +
-        (place.p * kPanelSums + place.m * kSumStride + place.n) * sizeof(Sum);
+        rings + (place.p * kPanelSums + place.m * kSumStride + place.n) * sizeof(Sum);
     Sum sum = 0;
 #pragma unroll
     for (int w = 0; w < kMostWarps; ++w) {  // all are loaded at once, and added in order

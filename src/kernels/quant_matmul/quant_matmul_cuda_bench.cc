@@ -58,7 +58,8 @@ Weights on_device(const Weights& host) {
   return copy;
 }
 
-void few_rows_bench(benchmark::State& state, Form form) {
+// With `made` each product makes its rows itself, from float32 values that it normalizes.
+void few_rows_bench(benchmark::State& state, Form form, bool made) {
   if (!testing::has_gpu()) return state.SkipWithError("no CUDA device");
   const std::int64_t outputs = state.range(0), columns = state.range(1), rows = state.range(2);
   Weights host;
@@ -77,7 +78,24 @@ void few_rows_bench(benchmark::State& state, Form form) {
   const DeviceArray<float> x_scales(std::vector<float>(static_cast<std::size_t>(rows), 0.01F));
   const DeviceArray<std::int32_t> sums(std::vector<std::int32_t>(static_cast<std::size_t>(rows)));
   const auto y = DeviceArray<float>::poisoned(static_cast<std::size_t>(rows * outputs));
+  const DeviceArray<float> values(testing::quick_numbers(rows * columns));
+  RowSource source;
+  source.x = values.data();
+  source.ldx = source.norm_columns = columns;
+  const auto multiply_made = [&](const Weights& w) {
+    const GpuProduct product{&w.packed, nullptr, y.data(), outputs};
+    if (form == Form::kW4A16) {
+      quant_matmul_a16(gpu_stream(), source, rows, std::span(&product, 1), nullptr, 0);
+    } else if (form == Form::kW8A8) {
+      quant_matmul_a8(gpu_stream(), source, rows, std::span(&product, 1), nullptr, 0);
+    } else {
+      const GpuDenseProduct dense{
+          w.dense.data<std::uint16_t>(), outputs, columns, nullptr, y.data(), outputs};
+      dense_matmul_few(gpu_stream(), source, rows, std::span(&dense, 1), 0);
+    }
+  };
   const auto multiply = [&](const Weights& w) {
+    if (made) return multiply_made(w);
     if (form == Form::kW4A16) {
       quant_matmul_a16(gpu_stream(), x16.data<std::uint16_t>(), columns, rows, w.packed, nullptr,
                        y.data(), outputs);
@@ -106,7 +124,7 @@ void few_rows_bench(benchmark::State& state, Form form) {
   state.counters["share_of_copy"] = static_cast<double>(bytes) / best / copy;
 }
 
-void sizes(benchmark::internal::Benchmark* bench) {
+void sizes(benchmark::internal::Benchmark* bench, bool made) {
   bench->ArgNames({"outputs", "columns", "rows"})->Iterations(1)->Unit(benchmark::kMillisecond);
   for (const auto& [outputs, columns] : {std::pair{2048, 2048},
                                          {5632, 2048},
@@ -114,12 +132,27 @@ void sizes(benchmark::internal::Benchmark* bench) {
                                          {32000, 2048},
                                          {8192, 8192},
                                          {14336, 4096}}) {
-    for (const int rows : {1, 4, 16}) bench->Args({outputs, columns, rows});
+    for (const int rows : made ? std::vector{1} : std::vector{1, 4, 16})
+      bench->Args({outputs, columns, rows});
   }
 }
-BENCHMARK_CAPTURE(few_rows_bench, w4a16, Form::kW4A16)->Name("few_rows_w4a16")->Apply(sizes);
-BENCHMARK_CAPTURE(few_rows_bench, w8a8, Form::kW8A8)->Name("few_rows_w8a8")->Apply(sizes);
-BENCHMARK_CAPTURE(few_rows_bench, bf16, Form::kBF16)->Name("few_rows_bf16")->Apply(sizes);
+void given_sizes(benchmark::internal::Benchmark* bench) {
+  sizes(bench, false);
+}
+void made_sizes(benchmark::internal::Benchmark* bench) {
+  sizes(bench, true);
+}
+
+BENCHMARK_CAPTURE(few_rows_bench, a, Form::kW4A16, false)
+    ->Name("few_rows_w4a16")
+    ->Apply(given_sizes);
+BENCHMARK_CAPTURE(few_rows_bench, b, Form::kW8A8, false)->Name("few_rows_w8a8")->Apply(given_sizes);
+BENCHMARK_CAPTURE(few_rows_bench, c, Form::kBF16, false)->Name("few_rows_bf16")->Apply(given_sizes);
+BENCHMARK_CAPTURE(few_rows_bench, d, Form::kW4A16, true)
+    ->Name("made_rows_w4a16")
+    ->Apply(made_sizes);
+BENCHMARK_CAPTURE(few_rows_bench, e, Form::kW8A8, true)->Name("made_rows_w8a8")->Apply(made_sizes);
+BENCHMARK_CAPTURE(few_rows_bench, f, Form::kBF16, true)->Name("made_rows_bf16")->Apply(made_sizes);
 
 }  // namespace
 }  // namespace aquatint::kernels
