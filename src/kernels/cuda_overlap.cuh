@@ -1,14 +1,14 @@
-// Kernels of one stream that overlap (programmatic dependent launch, from sm_90 on): the blocks of a
-// kernel may start when all those of the kernel before it have called begin_work(), and read what
-// never changes, weights, while the earlier kernel ends. Hides most of what a short kernel takes to
-// start. Elsewhere kernels follow one another as always.
+// Kernels of one stream that overlap (programmatic dependent launch, from sm_90 on): the blocks of
+// a kernel may start when all those of the kernel before it have called begin_work(), and read what
+// never changes, weights, while the earlier kernel ends. Hides most of what a short kernel takes
+// to start. Elsewhere kernels follow one another as always.
 //
 // The rules, for every kernel that launch_overlapped starts:
-// - All its threads call begin_work() once. Before that they write no memory of the device, and read
-//   none but weights; what a kernel of the same stream wrote, or reads after this one writes it, is
-//   there, or done with, only afterwards.
-// - A kernel lets the next one start only after it has waited itself, so when a kernel waits for the
-//   one before it, all earlier ones are done as well. begin_work() keeps that order.
+// - All its threads call begin_work() once. Before that they write no memory of the device, and
+//   read none but weights; what a kernel of the same stream wrote, or reads after this one writes
+//   it, is there, or done with, only afterwards.
+// - A kernel lets the next one start only after it has waited itself, so when a kernel waits for
+//   the one before it, all earlier ones are done as well. begin_work() keeps that order.
 #pragma once
 
 #include <cuda_runtime.h>

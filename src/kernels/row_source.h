@@ -1,6 +1,6 @@
-// Rows of activations that a product with few rows makes itself, in each block of threads, from what
-// earlier kernels left: a launch less for each normalization and gating, which on a GPU costs more
-// than making a row a hundred times. Plain data, shared by host and CUDA sources.
+// Rows of activations that a product with few rows makes itself, in each block of threads, from
+// what earlier kernels left: a launch less for each normalization and gating, which on a GPU costs
+// as much as making a row a hundred times at once. Plain data, shared by host and CUDA sources.
 #pragma once
 
 #include <stdint.h>

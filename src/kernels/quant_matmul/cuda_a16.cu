@@ -75,10 +75,11 @@ __device__ __forceinline__ void multiply_pieces(const Pieces<F>& x, int first,
       const auto& high = words[p].high;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint32_t a[4] = {weight_pair<F::kBits, kSubtract>(low, piece, 2 * half, offsets[p][0]),
-                               weight_pair<F::kBits, kSubtract>(high, piece, 2 * half, offsets[p][1]),
-                               weight_pair<F::kBits, kSubtract>(low, piece, 2 * half + 1, offsets[p][0]),
-                               weight_pair<F::kBits, kSubtract>(high, piece, 2 * half + 1, offsets[p][1])};
+        const auto pair = [&](const uint32_t (&eight)[4], int which, int output) {
+          return weight_pair<F::kBits, kSubtract>(eight, piece, which, offsets[p][output]);
+        };
+        const uint32_t a[4] = {pair(low, 2 * half, 0), pair(high, 2 * half, 1),
+                               pair(low, 2 * half + 1, 0), pair(high, 2 * half + 1, 1)};
 #pragma unroll
         for (int tile = 0; tile < F::kTiles; ++tile) {
           cuda::mma_bf16(d[p][tile], a, half == 0 ? b[tile].x : b[tile].z,
@@ -161,6 +162,7 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
     const int output = static_cast<int>(blockIdx.x) - work.first_rider;
     if (output >= 0) return ride(work, output, shared);
   }
+  if constexpr (F::kMade) fetch_norm_weights(work, shared);
   const Tile tile = my_tile<F>(work);
   Ring<F> ring(work, tile, shared);
   cuda::begin_work();

@@ -109,6 +109,7 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
     const int output = static_cast<int>(blockIdx.x) - work.first_rider;
     if (output >= 0) return ride(work, output, shared);
   }
+  if constexpr (F::kMade) fetch_norm_weights(work, shared);
   const Tile tile = my_tile<F>(work);
   Ring<F> ring(work, tile, shared);
   cuda::begin_work();

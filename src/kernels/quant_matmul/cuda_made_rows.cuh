@@ -1,7 +1,7 @@
 // Rows of activations that a block of threads makes for itself (row_source.h), while the first
-// weights are under way. A thread holds up to kHeld fours of a row's columns in registers, so a row
-// is read once; it goes to shared memory as the product wants it, whole. Sums over columns are those
-// of 128 columns, in ascending order: the number of threads does not change a bit.
+// weights are under way. A thread holds up to kHeld fours of a row's columns in registers, so a
+// row is read once; it goes to shared memory as the product wants it, whole. Sums over columns are
+// those of 128 columns, in ascending order: the number of threads does not change a bit.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -43,7 +43,21 @@ __device__ __forceinline__ float inverse_rms(const RowSource& s, const float* pa
   return __fdiv_rn(1.0f, __fsqrt_rn(mean + s.eps));
 }
 
-__device__ __forceinline__ void normalize(const RowSource& s, int columns, float* parts, Fours& v) {
+// Starts the copy of a norm's weights, which joins the first group of copies that is ended next.
+__device__ __forceinline__ void fetch_norm_weights(const Work& work, uint8_t* shared) {
+  const RowSource& s = work.a.source;
+  if (s.weight == nullptr) return;
+  uint8_t* to = shared + work.norm_at;
+  const int bytes = static_cast<int>(s.norm_columns) * 4;
+  const int step = 16 * static_cast<int>(blockDim.x);
+  for (int i = 16 * static_cast<int>(threadIdx.x); i < bytes; i += step) {
+    copy_async16(to + i, reinterpret_cast<const uint8_t*>(s.weight) + i, false);
+  }
+}
+
+// weights: in shared memory, of the oldest group of copies.
+__device__ __forceinline__ void normalize(const RowSource& s, int columns, const float* weights,
+                                          float* parts, Fours& v) {
   const int warp = static_cast<int>(threadIdx.x) / kLanes;
   const int warps = static_cast<int>(blockDim.x) / kLanes;
 #pragma unroll
@@ -55,6 +69,7 @@ __device__ __forceinline__ void normalize(const RowSource& s, int columns, float
     squares = warp_sum(squares);
     if (threadIdx.x % kLanes == 0) parts[warp + j * warps] = squares;
   }
+  cuda::wait_copies<kStages - 2>();
   __syncthreads();
   const int count = static_cast<int>(s.norm_columns);
   float inverse = count >= columns ? inverse_rms(s, parts, 0, count) : 0.0f;
@@ -65,7 +80,7 @@ __device__ __forceinline__ void normalize(const RowSource& s, int columns, float
     const int first = count >= columns ? 0 : k / count * count;
     if (count < columns) inverse = inverse_rms(s, parts, first, count);
     float4 w = {1, 1, 1, 1};
-    if (s.weight != nullptr) w = __ldg(reinterpret_cast<const float4*>(s.weight + (k - first)));
+    if (s.weight != nullptr) w = *reinterpret_cast<const float4*>(weights + (k - first));
     v[j][0] = v[j][0] * inverse * w.x;
     v[j][1] = v[j][1] * inverse * w.y;
     v[j][2] = v[j][2] * inverse * w.z;
@@ -75,8 +90,10 @@ __device__ __forceinline__ void normalize(const RowSource& s, int columns, float
 }
 
 // The thread's values of a row, 0 past its columns.
-__device__ __forceinline__ void make_row(const RowSource& s, int columns, int64_t row, float* parts,
+__device__ __forceinline__ void make_row(const Work& work, int64_t row, uint8_t* shared,
                                          Fours& v) {
+  const RowSource& s = work.a.source;
+  const int columns = work.x_columns;
   Fours gate = {};
 #pragma unroll
   for (int j = 0; j < kHeld; ++j) {
@@ -84,7 +101,10 @@ __device__ __forceinline__ void make_row(const RowSource& s, int columns, int64_
     load_four_l2(s.x + row * s.ldx + k, k < columns, v[j]);
     if (s.gate != nullptr) load_four_l2(s.gate + row * s.ld_gate + k, k < columns, gate[j]);
   }
-  if (s.norm_columns > 0) normalize(s, columns, parts, v);
+  if (s.norm_columns > 0) {
+    normalize(s, columns, reinterpret_cast<const float*>(shared + work.norm_at),
+              reinterpret_cast<MadeRows*>(shared)->parts, v);
+  }
   if (s.gate == nullptr) return;
 #pragma unroll
   for (int j = 0; j < kHeld; ++j) {
@@ -180,7 +200,7 @@ __device__ __forceinline__ void make_rows(const Work& work, const Tile& tile, ui
 #pragma unroll 1
   for (int m = 0; m < tile.rows; ++m) {
     Fours v;
-    make_row(work.a.source, work.x_columns, m, made.parts, v);
+    make_row(work, m, shared, v);
     if constexpr (F::kXBytes == 2) {
       write_bf16_row(work, v, made.part_sums[m], rows + m * work.x_stride);
     } else {
@@ -197,6 +217,8 @@ __device__ __forceinline__ void ride(const Work& work, int output, uint8_t* shar
   const QuantProductCuda& of = work.a.rider;
   const int columns = work.x_columns;
   const auto* w = reinterpret_cast<const uint16_t*>(of.w.data) + int64_t{output} * columns;
+  fetch_norm_weights(work, shared);
+  cuda::commit_copies();
   uint2 weights[kHeld];
 #pragma unroll
   for (int j = 0; j < kHeld; ++j) {
@@ -204,11 +226,12 @@ __device__ __forceinline__ void ride(const Work& work, int output, uint8_t* shar
     weights[j] = k < columns ? __ldg(reinterpret_cast<const uint2*>(w + k)) : uint2{};
   }
   cuda::begin_work();
+  cuda::wait_copies<0>();
   const int warps = static_cast<int>(blockDim.x) / kLanes;
 #pragma unroll 1
   for (int m = 0; m < static_cast<int>(work.a.rows); ++m) {
     Fours v;
-    make_row(work.a.source, columns, m, made.parts, v);
+    make_row(work, m, shared, v);
     float dot = 0;
     bool finite = true;
     const auto multiply = [&](uint32_t pair, float low, float high) {

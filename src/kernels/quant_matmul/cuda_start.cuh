@@ -78,7 +78,9 @@ Work prepare(const QuantMatmulCudaArgs& a, const CudaLaunch& launch) {
   if constexpr (F::kMade) {
     work.x_padded = static_cast<int>(w.padded_columns);
     work.x_stride = work.x_padded * F::kXBytes + F::kMadePadding;
-    work.rings_at = static_cast<int>(sizeof(MadeRows)) + rows * work.x_stride;
+    work.norm_at = static_cast<int>(sizeof(MadeRows)) + rows * work.x_stride;
+    const int64_t norm = a.source.weight != nullptr ? a.source.norm_columns : 0;
+    work.rings_at = work.norm_at + static_cast<int>((norm * 4 + 15) / 16 * 16);
   }
   return work;
 }
@@ -159,8 +161,8 @@ cudaError_t start(void (*kernel)(Work), const QuantMatmulCudaArgs& a, const Cuda
   work.first_rider = thread_blocks;
   const dim3 grid(static_cast<unsigned>(thread_blocks + a.rider.w.outputs),
                   static_cast<unsigned>(slabs));
-  return cuda::launch_overlapped(launch, kernel, grid, static_cast<unsigned>(warps * kLanes), shared,
-                                 work);
+  const auto threads = static_cast<unsigned>(warps * kLanes);
+  return cuda::launch_overlapped(launch, kernel, grid, threads, shared, work);
 }
 
 }  // namespace

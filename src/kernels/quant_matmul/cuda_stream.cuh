@@ -70,6 +70,7 @@ struct Work {
   int stage_bytes = 0;
   int warp_bytes = 0;   // of a warp's ring, in which it leaves its sums at the end
   int rings_at = 0;     // in shared memory
+  int norm_at = 0;      // in shared memory: the weights of the source's norm
   int x_padded = 0;     // of a made row, with zeros
   int x_stride = 0;     // bytes from one made row to the next
   // A block of threads that makes rows does so for several panels: each is a team's of its warps.
@@ -301,16 +302,16 @@ __device__ __forceinline__ void fetch_activations(const Work& work, const Tile& 
   }
 }
 
-// What a lane reads of the activations of a block of columns: where its first piece in row g of each
-// tile is, and how many bytes it is to the next.
+// What a lane reads of the activations of a block of columns: where its first piece in row g of
+// each tile is, and how many bytes it is to the next.
 template <typename F>
 struct Pieces {
   const uint8_t* first[F::kTiles];
   int step;
 };
 
-// Where that is in a stage, or in made rows: bytes from their start. A lane whose row does not exist
-// reads another: its column of the product is nobody's.
+// Where that is in a stage, or in made rows: bytes from their start. A lane whose row does not
+// exist reads another: its column of the product is nobody's.
 template <typename F>
 struct LaneX {
   int offsets[F::kTiles];
@@ -339,8 +340,8 @@ struct LaneX {
   }
 };
 
-// A warp's ring. The copies of its first weights start before anything else is read, and before what
-// earlier kernels leave may be read; start() has those of the activations follow.
+// A warp's ring. The copies of its first weights start before anything else is read, and before
+// what earlier kernels leave may be read; start() has those of the activations follow.
 template <typename F>
 struct Ring {
   uint8_t* stages;
