@@ -101,9 +101,13 @@ std::optional<kernels::RowSource> LinearInput::row_source() const {
   if (source_ == Source::kValues) {
     source.x = f32_;
   } else if (source_ == Source::kGated) {
-    if (activation_ != kernels::Activation::kSilu || up_->f32 == nullptr) return std::nullopt;
+    if (activation_ != kernels::Activation::kSilu || !up_ || up_->f32 == nullptr) {
+      return std::nullopt;
+    }
     source.x = up_->f32;
     source.ldx = up_->ld;
+  } else if (source_ != Source::kNorm && source_ != Source::kGatedNorm) {
+    return std::nullopt;
   } else {
     source.x = x_;
     source.norm_columns = columns_ / heads_;
