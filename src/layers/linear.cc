@@ -184,8 +184,9 @@ kernels::GpuDenseProduct Linear::dense_product(const Few& few) const {
   return {gpu_bf16(), outputs_, columns_, bias(), few.y, few.ldy, few.accumulate};
 }
 
-// Products of x with weights that share a launch. They make their rows themselves where they can
-// and no result is what the rows are made of.
+// Products of x with weights that share a launch. Those with quantized weights make their rows
+// themselves where they can and no result is what the rows are made of; beside the bytes of dense
+// ones, another launch is nothing.
 void Linear::multiply_few(ForwardContext& context, LinearInput& x, std::span<const Few> products,
                           const Few* rider) const {
   Stream& stream = context.stream();
@@ -207,8 +208,7 @@ void Linear::multiply_few(ForwardContext& context, LinearInput& x, std::span<con
   const kernels::GpuDenseProduct* carried = beside ? &*beside : nullptr;
   const int tag = stream.fault_tag(module_);
   if (!gpu_) {
-    source ? kernels::dense_matmul_few(stream, *source, rows, dense, tag)
-           : kernels::dense_matmul_few(stream, x.plain_bf16(module_), columns_, rows, dense);
+    kernels::dense_matmul_few(stream, x.plain_bf16(module_), columns_, rows, dense);
   } else if (activations_ != ActivationScheme::kInt8Dynamic) {
     source ? kernels::quant_matmul_a16(stream, *source, rows, packed, carried, tag)
            : kernels::quant_matmul_a16(stream, x.plain_bf16(module_), columns_, rows, packed);

@@ -105,8 +105,8 @@ template <int kBits, int kXBytes, int kRuns, typename Run>
 bool dispatch_rows(const QuantMatmulCudaArgs& a, int multiprocessors, const Run& run) {
   int64_t panels = 0;
   for (int i = 0; i < a.count; ++i) panels += panels_of(a.products[i]);
-  // Int8 rows are made for weights with one group only.
-  constexpr bool kCanMake = kXBytes == 2 || kRuns == 0;
+  // Rows are made for quantized weights, in int8 for those with one group only.
+  constexpr bool kCanMake = kBits != 16 && (kXBytes == 2 || kRuns == 0);
   if (a.source.x != nullptr) {
     if constexpr (kCanMake) run(Form<kBits, kXBytes, kRuns, 1, 1, true>{});
     return kCanMake;

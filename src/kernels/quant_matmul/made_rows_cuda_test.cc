@@ -1,5 +1,5 @@
-// Products with few rows that make their rows themselves, those with dense bfloat16 weights, and
-// what rides along, against float64.
+// Products with few rows that make their rows themselves, what rides along, and products with dense
+// bfloat16 weights, against float64.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
@@ -238,21 +238,6 @@ TEST_F(MadeRowsCuda, QuantizedWeights) {
                     2e-3)
               << name << " a8";
         }
-      }
-    }
-  }
-}
-
-TEST_F(MadeRowsCuda, DenseWeights) {
-  for (const std::int64_t columns : {32, 512, 2048, 5632, 8192}) {
-    for (const std::int64_t rows : {1, 2, 4}) {
-      const Dense w(83, columns, 5);
-      for (const Source& source : sources(rows, columns)) {
-        const auto y = DeviceArray<float>::poisoned(static_cast<std::size_t>(rows * 83));
-        const auto product = w.product(nullptr, y, 83);
-        dense_matmul_few(gpu_stream(), source.plain, rows, std::span(&product, 1), 0);
-        EXPECT_LT(relative_error(source.rounded(), w.values, {}, columns, y.host(), 83), 1e-3)
-            << rows << " x " << columns;
       }
     }
   }

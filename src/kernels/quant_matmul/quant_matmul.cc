@@ -262,13 +262,6 @@ void quant_matmul_a16(Stream& stream, const RowSource& x, std::int64_t rows,
                products, tag);
 }
 
-void dense_matmul_few(Stream& stream, const RowSource& x, std::int64_t rows,
-                      std::span<const GpuDenseProduct> products, int tag) {
-  if (products.empty()) return;
-  run_products(stream, a16_kernel(), made_rows_args(x, rows, products[0].columns, nullptr),
-               products, tag);
-}
-
 bool can_make_rows(const RowSource& x, std::int64_t rows, std::int64_t columns) {
   const auto aligned = [](const float* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
   // Sums over columns are those of 128: what is normalized is the row, or whole such parts of it.

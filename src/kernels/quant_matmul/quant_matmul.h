@@ -104,8 +104,6 @@ void quant_matmul_a8(Stream& stream, const RowSource& x, std::int64_t rows,
                      std::span<const GpuProduct> products, const GpuDenseProduct* rider, int tag);
 void quant_matmul_a16(Stream& stream, const RowSource& x, std::int64_t rows,
                       std::span<const GpuProduct> products, const GpuDenseProduct* rider, int tag);
-void dense_matmul_few(Stream& stream, const RowSource& x, std::int64_t rows,
-                      std::span<const GpuDenseProduct> products, int tag);
 // Whether products make such rows: few enough, not too long, and aligned to 16 bytes.
 bool can_make_rows(const RowSource& x, std::int64_t rows, std::int64_t columns);
 

@@ -86,12 +86,8 @@ void few_rows_bench(benchmark::State& state, Form form, bool made) {
     const GpuProduct product{&w.packed, nullptr, y.data(), outputs};
     if (form == Form::kW4A16) {
       quant_matmul_a16(gpu_stream(), source, rows, std::span(&product, 1), nullptr, 0);
-    } else if (form == Form::kW8A8) {
-      quant_matmul_a8(gpu_stream(), source, rows, std::span(&product, 1), nullptr, 0);
     } else {
-      const GpuDenseProduct dense{
-          w.dense.data<std::uint16_t>(), outputs, columns, nullptr, y.data(), outputs};
-      dense_matmul_few(gpu_stream(), source, rows, std::span(&dense, 1), 0);
+      quant_matmul_a8(gpu_stream(), source, rows, std::span(&product, 1), nullptr, 0);
     }
   };
   const auto multiply = [&](const Weights& w) {
@@ -152,7 +148,5 @@ BENCHMARK_CAPTURE(few_rows_bench, d, Form::kW4A16, true)
     ->Name("made_rows_w4a16")
     ->Apply(made_sizes);
 BENCHMARK_CAPTURE(few_rows_bench, e, Form::kW8A8, true)->Name("made_rows_w8a8")->Apply(made_sizes);
-BENCHMARK_CAPTURE(few_rows_bench, f, Form::kBF16, true)->Name("made_rows_bf16")->Apply(made_sizes);
-
 }  // namespace
 }  // namespace aquatint::kernels
