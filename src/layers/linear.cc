@@ -16,6 +16,8 @@ constexpr std::int64_t kMostOwnRowsA8 = 4 * kernels::kGpuFewRows;
 constexpr std::int64_t kMostOwnRowsA16 = 3 * kernels::kGpuFewRows;
 // Outputs of a dense product that is made beside quantized ones: a block of threads each.
 constexpr std::int64_t kMostRiderOutputs = 32;
+// Rows from which on tiles of 256 x 256 results occupy a GPU well enough.
+constexpr std::int64_t kFewestTileRows = 1024;
 
 }  // namespace
 
@@ -62,9 +64,13 @@ kernels::ProductView Linear::forward_view(ForwardContext& context, LinearInput& 
   const std::int64_t rows = x.rows();
   kernels::ProductView view;
   view.ld = outputs_;
+  if (context.taps == nullptr && uses_tiles(context, rows)) {
+    const Wanted wanted{this, nullptr};
+    return forward_tiles(context, x, std::span(&wanted, 1)).front();
+  }
   const bool many = context.stream().is_cuda() && context.taps == nullptr &&
                     rows > kMostOwnRowsA8 && !bias_.defined();
-  if (many && gpu_ && activations_ == ActivationScheme::kInt8Dynamic && takes_library_int8()) {
+  if (many && gpu_ && activations_ == ActivationScheme::kInt8Dynamic && has_one_int8_scale()) {
     const kernels::Int8Rows x8 = x.int8(gpu_->group_size, gpu_->groups, module_);
     view.sums = library_int8_sums(context, x8, rows);
     view.ld = gpu_->padded_outputs();
@@ -97,11 +103,56 @@ kernels::ProductView Linear::forward_view(ForwardContext& context, LinearInput& 
   return view;
 }
 
+// As forward_view, but never sums.
+kernels::ProductView Linear::values_view(ForwardContext& context, LinearInput& x) const {
+  const bool int8 = gpu_ && activations_ == ActivationScheme::kInt8Dynamic;
+  if (!int8 || uses_tiles(context, x.rows())) return forward_view(context, x);
+  kernels::ProductView view;
+  view.ld = outputs_;
+  float* y = context.workspace.take<float>(x.rows() * outputs_);
+  forward(context, x, y);
+  view.f32 = y;
+  return view;
+}
+
+// Products that tiles make together: into y, or where it is null as bfloat16.
+std::vector<kernels::ProductView> Linear::forward_tiles(ForwardContext& context, LinearInput& x,
+                                                        std::span<const Wanted> wanted) {
+  constexpr std::int64_t kAlignment = 8;  // of rows of bfloat16, for 16 bytes
+  const std::int64_t rows = x.rows();
+  std::vector<kernels::ProductView> views;
+  std::vector<kernels::TiledProduct> products;
+  for (const Wanted& w : wanted) {
+    const Linear& linear = *w.linear;
+    kernels::TiledProduct product{&*linear.gpu_, linear.bias(), w.y, nullptr, linear.outputs_};
+    if (w.y == nullptr) {
+      product.ldy = (linear.outputs_ + kAlignment - 1) / kAlignment * kAlignment;
+      product.y16 = context.workspace.take<std::uint16_t>(rows * product.ldy);
+    }
+    products.push_back(product);
+    views.emplace_back();
+    views.back().f32 = product.y;
+    views.back().bf16 = product.y16;
+    views.back().ld = product.ldy;
+  }
+  const Linear& first = *wanted.front().linear;
+  const GpuWeights& w = *first.gpu_;
+  kernels::quant_matmul_a8_tiles(context.stream(), x.int8(w.group_size, w.groups, first.module_),
+                                 rows, products);
+  return views;
+}
+
 std::vector<kernels::ProductView> Linear::forward_shared(ForwardContext& context, LinearInput& x,
                                                          std::span<const Wanted> wanted) {
   const std::int64_t rows = x.rows();
   const Linear& first = *wanted.begin()->linear;
   const bool few = first.multiplies_itself(context, rows);
+  const bool tiles = std::all_of(wanted.begin(), wanted.end(), [&](const Wanted& w) {
+    return context.taps == nullptr && w.linear->uses_tiles(context, rows) &&
+           first.can_share_launch(*w.linear) &&
+           (w.y == nullptr || kernels::tiles_can_write(w.y, w.linear->outputs_));
+  });
+  if (tiles) return forward_tiles(context, x, wanted);
   std::vector<kernels::ProductView> views;
   std::vector<Few> products;  // with the first
   std::optional<Few> rider;
@@ -111,7 +162,7 @@ std::vector<kernels::ProductView> Linear::forward_shared(ForwardContext& context
         few && linear.multiplies_itself(context, rows) && first.can_share_launch(linear);
     const bool rides = few && !shares && !rider && first.can_carry(context, x, linear);
     if (!shares && !rides && w.y == nullptr) {
-      views.push_back(linear.forward_view(context, x));
+      views.push_back(w.values ? linear.values_view(context, x) : linear.forward_view(context, x));
       continue;
     }
     float* y = w.y != nullptr ? w.y : context.workspace.take<float>(rows * linear.outputs_);
@@ -162,7 +213,7 @@ bool Linear::multiplies_itself(const ForwardContext& context, std::int64_t rows)
   }
   if (!gpu_) return false;
   if (activations_ != ActivationScheme::kInt8Dynamic) return rows <= kMostOwnRowsA16;
-  return rows <= kMostOwnRowsA8 || !takes_library_int8();
+  return rows <= kMostOwnRowsA8 || !has_one_int8_scale();
 }
 
 bool Linear::can_share_launch(const Linear& other) const {
@@ -248,9 +299,14 @@ void Linear::multiply(ForwardContext& context, LinearInput& x, float* y, std::in
   }
 }
 
-// Whether the weights are what the library's int8 products take: one scale per row.
-bool Linear::takes_library_int8() const {
+// Whether the weights are what int8 products of many rows take: one scale per row.
+bool Linear::has_one_int8_scale() const {
   return gpu_->bits == 8 && gpu_->groups == 1;
+}
+
+bool Linear::uses_tiles(const ForwardContext& context, std::int64_t rows) const {
+  return gpu_ && activations_ == ActivationScheme::kInt8Dynamic && rows >= kFewestTileRows &&
+         kernels::has_int8_tiles(context.stream(), *gpu_);
 }
 
 void Linear::multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
@@ -259,8 +315,13 @@ void Linear::multiply_gpu_a8(ForwardContext& context, LinearInput& x, float* y, 
   const std::int64_t rows = x.rows();
   const float* bias = this->bias();
   const kernels::Int8Rows x8 = x.int8(w.group_size, w.groups, module_);
-  if (rows <= kMostOwnRowsA8 || !takes_library_int8()) {
+  if (rows <= kMostOwnRowsA8 || !has_one_int8_scale()) {
     kernels::quant_matmul_a8(context.stream(), x8, rows, w, bias, y, ldy, accumulate);
+    return;
+  }
+  if (uses_tiles(context, rows) && kernels::tiles_can_write(y, ldy) && outputs_ % 4 == 0) {
+    const kernels::TiledProduct product{&w, bias, y, nullptr, ldy, accumulate};
+    kernels::quant_matmul_a8_tiles(context.stream(), x8, rows, std::span(&product, 1));
     return;
   }
   const Workspace::Scope scope(context.workspace);

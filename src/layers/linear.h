@@ -54,10 +54,11 @@ class Linear {
   // workspace. The reader must come before x ends.
   kernels::ProductView forward_view(ForwardContext& context, LinearInput& x) const;
   // Products of one input, one view each, in one launch where the device can: into y, or where it
-  // is null as by forward_view.
+  // is null as by forward_view, or with `values` in whichever of float32 and bfloat16 is cheaper.
   struct Wanted {
     const Linear* linear;
     float* y;
+    bool values = false;
   };
   static std::vector<kernels::ProductView> forward_shared(ForwardContext& context, LinearInput& x,
                                                           std::span<const Wanted> wanted);
@@ -103,7 +104,11 @@ class Linear {
   bool can_carry(const ForwardContext& context, const LinearInput& x, const Linear& rider) const;
   void multiply_few(ForwardContext& context, LinearInput& x, std::span<const Few> products,
                     const Few* rider) const;
-  bool takes_library_int8() const;
+  bool has_one_int8_scale() const;
+  bool uses_tiles(const ForwardContext& context, std::int64_t rows) const;
+  static std::vector<kernels::ProductView> forward_tiles(ForwardContext& context, LinearInput& x,
+                                                         std::span<const Wanted> wanted);
+  kernels::ProductView values_view(ForwardContext& context, LinearInput& x) const;
   std::int32_t* library_int8_sums(ForwardContext& context, const kernels::Int8Rows& x8,
                                   std::int64_t rows) const;
   kernels::GpuOperands<std::uint16_t> expanded_operands(ForwardContext& context,

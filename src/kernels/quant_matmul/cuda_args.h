@@ -47,6 +47,25 @@ struct QuantMatmulCudaArgs {
   QuantProductCuda rider;
 };
 
+// One of the products that tiles make together: y or, rounded, y16 (exactly one of them is set).
+struct Int8ProductCuda {
+  QuantWeightsCuda w;           // 8 bits, one group
+  const float* bias = nullptr;  // [outputs] or null
+  float* y = nullptr;           // [rows, ldy]
+  uint16_t* y16 = nullptr;      // bfloat16 [rows, ldy]
+  int64_t ldy = 0;
+  bool accumulate = false;  // y += the product; not with y16
+};
+
+struct Int8TilesCudaArgs {
+  const int8_t* x8 = nullptr;           // [rows, ldx], 0 past the weights' columns
+  const float* x_scales = nullptr;      // [rows]
+  const int32_t* group_sums = nullptr;  // [rows]
+  int64_t rows = 0, ldx = 0;
+  int count = 0;  // of products, with the same columns
+  Int8ProductCuda products[kMostProducts];
+};
+
 struct DequantizeCudaArgs {
   QuantWeightsCuda w;
   uint16_t* out = nullptr;  // bfloat16 [outputs, ldo], 0 past columns

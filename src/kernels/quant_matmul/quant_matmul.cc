@@ -1,6 +1,7 @@
 #include "kernels/quant_matmul/quant_matmul.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/threads.h"
 #include "device/cuda_kernel.h"
@@ -283,6 +284,37 @@ void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, 
                       bool accumulate) {
   const GpuProduct product{&w, bias, y, ldy, accumulate};
   quant_matmul_a16(stream, x, ldx, rows, std::span(&product, 1));
+}
+
+bool has_int8_tiles(Stream& stream, const GpuWeights& w) {
+  constexpr int kHopper = 90;
+  return stream.is_cuda() && w.bits == 8 && w.groups == 1 && w.padded_columns % 16 == 0 &&
+         stream.launch().compute_capability == kHopper;
+}
+
+void quant_matmul_a8_tiles(Stream& stream, const Int8Rows& x, std::int64_t rows,
+                           std::span<const TiledProduct> products) {
+  static const CudaKernel<Int8TilesCudaArgs> kernel("aquatint_cuda_int8_tiles");
+  AQUATINT_ASSERT(rows >= 0 && rows <= std::numeric_limits<std::int32_t>::max());
+  Int8TilesCudaArgs args;
+  args.x8 = x.values;
+  args.x_scales = x.scales;
+  args.group_sums = x.group_sums;
+  args.rows = rows;
+  while (!products.empty()) {
+    const auto now = products.first(std::min<std::size_t>(products.size(), kMostProducts));
+    args.count = 0;
+    args.ldx = now[0].w->padded_columns;
+    for (const TiledProduct& p : now) {
+      AQUATINT_ASSERT(has_int8_tiles(stream, *p.w) && p.w->padded_columns == args.ldx);
+      AQUATINT_ASSERT((p.y == nullptr) != (p.y16 == nullptr) && p.ldy >= p.w->outputs);
+      AQUATINT_ASSERT(p.y16 == nullptr ? tiles_can_write(p.y, p.ldy)
+                                       : !p.accumulate && tiles_can_write(p.y16, p.ldy));
+      args.products[args.count++] = {cuda_weights(*p.w), p.bias, p.y, p.y16, p.ldy, p.accumulate};
+    }
+    kernel(stream, args);
+    products = products.subspan(now.size());
+  }
 }
 
 void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out, std::int64_t ldo) {

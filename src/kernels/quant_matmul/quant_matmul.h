@@ -107,6 +107,33 @@ void quant_matmul_a16(Stream& stream, const RowSource& x, std::int64_t rows,
 // Whether products make such rows: few enough, not too long, and aligned to 16 bytes.
 bool can_make_rows(const RowSource& x, std::int64_t rows, std::int64_t columns);
 
+// A product that tiles finish: into y or, rounded to bfloat16, y16; exactly one of them is set.
+struct TiledProduct {
+  const GpuWeights* w;
+  const float* bias;  // [outputs] or null
+  float* y;           // [rows, ldy]
+  std::uint16_t* y16;
+  std::int64_t ldy;
+  bool accumulate = false;  // adds to y, by an addition of its own; not with y16
+};
+
+// Whether quant_matmul_a8_tiles takes the weights there: 8 bits, one group, and a GPU of compute
+// capability 9.0.
+bool has_int8_tiles(Stream& stream, const GpuWeights& w);
+// Whether rows of results of this length, one after the other from y on, are where tiles can write
+// them: at multiples of 16 bytes.
+template <typename T>
+bool tiles_can_write(const T* y, std::int64_t ldy) {
+  return reinterpret_cast<std::uintptr_t>(y) % 16 == 0 &&
+         ldy % static_cast<std::int64_t>(16 / sizeof(T)) == 0;
+}
+// The products of quant_matmul_a8 with its bits, for many rows, bound by the tensor cores: nothing
+// but results is written, but for zeros in what remains of 16 bytes at the end of a row. REQUIRES:
+// has_int8_tiles and the same columns for all weights, tiles_can_write for all results, no two of
+// which overlap; rows up to 2^31 - 1.
+void quant_matmul_a8_tiles(Stream& stream, const Int8Rows& x, std::int64_t rows,
+                           std::span<const TiledProduct> products);
+
 // The weights as bfloat16 [w.outputs, ldo], 0 past w.columns; ldo >= w.columns. With one group: the
 // integers q - zero, exactly, without the scale, which scale_outputs applies to their products.
 void dequantize_bf16(Stream& stream, const GpuWeights& w, std::uint16_t* out, std::int64_t ldo);

@@ -461,6 +461,84 @@ TEST(QuantMatmulSharingCuda, DependsOnAllButOutputs) {
   EXPECT_FALSE(can_share_launch(w, packed({4, false, Granularity::kRow, 0}, 17, 200)));
 }
 
+// The three ways in which tiles leave a result, from one x: float32, added to what y holds,
+// bfloat16.
+void check_tiles(const std::vector<Problem>& problems, bool with_bias) {
+  const Problem& first = problems[0];
+  struct Result {
+    std::int64_t ldy;
+    DeviceArray<float> y, added;
+    DeviceArray<std::uint16_t> y16;
+  };
+  std::vector<Result> results;
+  std::vector<TiledProduct> products, additions, rounded;
+  for (const Problem& p : problems) {
+    const std::int64_t ldy = (p.size.outputs + 7) / 8 * 8 + 8;
+    const auto n = static_cast<std::size_t>(p.size.rows * ldy);
+    results.push_back({ldy, DeviceArray<float>::poisoned(n), DeviceArray(std::vector<float>(n, 3)),
+                       DeviceArray<std::uint16_t>::poisoned(n)});
+    const Result& r = results.back();
+    const float* bias = with_bias ? p.d_bias.data() : nullptr;
+    products.push_back({&p.weights, bias, r.y.data(), nullptr, ldy});
+    additions.push_back({&p.weights, bias, r.added.data(), nullptr, ldy, true});
+    rounded.push_back({&p.weights, bias, nullptr, r.y16.data(), ldy});
+  }
+  for (const auto& some : {products, additions, rounded}) {
+    quant_matmul_a8_tiles(gpu_stream(), first.int8_rows(), first.size.rows, some);
+  }
+  for (std::size_t i = 0; i < problems.size(); ++i) {
+    const Problem& p = problems[i];
+    auto y = results[i].y.host();
+    const auto added = results[i].added.host();
+    const auto y16 = results[i].y16.host();
+    for (std::int64_t m = 0; m < p.size.rows; ++m) {
+      for (std::int64_t n = p.size.outputs; n < (p.size.outputs + 3) / 4 * 4; ++n) {
+        float& value = y[static_cast<std::size_t>(m * results[i].ldy + n)];
+        if (value == 0) value = std::nanf("");  // the rest of 16 bytes
+      }
+    }
+    expect_a8(p, y, results[i].ldy, with_bias);
+    if (::testing::Test::HasFatalFailure()) return;
+    for (std::size_t at = 0; at < y.size(); ++at) {
+      const bool outside = std::isnan(y[at]);
+      if (added[at] != (outside ? 3.0f : 3.0f + y[at])) {
+        FAIL() << name(p) << " at " << at << ": added to " << added[at];
+      }
+      const bool as_left = outside && (y16[at] == 0xffff || y16[at] == 0);
+      if (!as_left && y16[at] != f32_to_bf16(y[at])) {
+        FAIL() << name(p) << " at " << at << ": " << y16[at] << ", not " << y[at];
+      }
+    }
+  }
+}
+
+TEST(QuantMatmulTilesCuda, HaveTheBitsOfTheProduct) {
+  if (!testing::has_gpu()) GTEST_SKIP() << "no CUDA device";
+  struct Case {
+    std::int64_t rows, columns;
+    std::vector<std::int64_t> outputs;
+  };
+  for (const bool symmetric : {true, false}) {
+    const WeightScheme scheme{8, symmetric, Granularity::kRow, 0};
+    for (const Case& c : {Case{1, 8, {1}},
+                          {65, 100, {33}},
+                          {128, 128, {256}},
+                          {129, 640, {257, 16}},
+                          {300, 200, {700, 1, 255, 40}},
+                          {1000, 72, {1100, 300, 5, 64, 256, 7, 512, 20}},  // two launches
+                          {2600, 40, {3000}}}) {  // more tiles than fit, in two bands
+      const auto problems = problems_with_one_x(scheme, c.rows, c.columns, c.outputs);
+      if (!has_int8_tiles(gpu_stream(), problems[0].weights)) {
+        GTEST_SKIP() << "the device has no int8 tiles";
+      }
+      for (const bool with_bias : {true, false}) {
+        check_tiles(problems, with_bias);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 // What a library's int8 product leaves becomes what quant_matmul_a8 gives.
 TEST(QuantMatmulEpilogueCuda, HasTheBitsOfTheProduct) {
   if (!testing::has_gpu()) GTEST_SKIP() << "no CUDA device";
