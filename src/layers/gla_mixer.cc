@@ -69,8 +69,53 @@ bool GlaMixer::makes_decays_itself(const ForwardContext& context,
                      [](const Segment& s) { return s.tokens == 1; });
 }
 
+// Whether nothing stands between the projections and the recurrence.
+bool GlaMixer::as_products(const ForwardContext& context) const {
+  return context.taps == nullptr && config_.conv_size == 0 &&
+         config_.feature_map == kernels::Activation::kIdentity;
+}
+
+// q, k, v, the output gate and the first half of the gates' low-rank product: into p.q, p.k, p.v
+// and p.low_rank, or where q, k, v are null into p.products.
+void GlaMixer::multiply(ForwardContext& context, LinearInput& x, Projected& p) const {
+  const GlaConfig& c = config_;
+  const GlaWeights& w = weights_;
+  const bool any = p.q == nullptr;
+  std::vector<Linear::Wanted> wanted = {{&w.q, p.q, any}, {&w.k, p.k, any}, {&w.v, p.v, any}};
+  // Beside few rows the small product is free; beside many it would keep the others from tiles.
+  const bool beside = x.rows() <= kernels::kGpuFewRows;
+  if (beside) wanted.push_back({&w.gk0, p.low_rank});
+  if (c.output_gate) wanted.push_back({&w.g, nullptr});
+  const auto views = Linear::forward_shared(context, x, wanted);
+  if (c.output_gate) {
+    p.gate = views.back();
+    const float* gate = p.gate->f32;
+    if (gate != nullptr) context.tap(w.module, ".gate", gate, x.rows(), c.heads * c.dv);
+  }
+  if (!beside) w.gk0.forward(context, x, p.low_rank);
+  if (any) p.products = kernels::GlaProducts{views[0], views[1], views[2]};
+}
+
+// The second half of the low-rank product and, unless the recurrence does it, the log decays.
+void GlaMixer::make_decays(ForwardContext& context, Projected& p, std::int64_t rows) const {
+  const GlaConfig& c = config_;
+  p.decay = context.workspace.take<float>(rows * c.kv_heads * c.dk);
+  LinearInput gate_input = LinearInput::values(context, p.low_rank, rows, GlaConfig::kGateRank);
+  weights_.gk1.forward(context, gate_input, p.decay);
+  if (p.products) {
+    p.products->r = p.decay;
+    p.products->normalizer = GlaConfig::kGateNormalizer;
+    p.products->clamp = c.clamp_min.has_value();
+    p.products->clamp_min = c.clamp_min.value_or(0.0f);
+    return;
+  }
+  kernels::gla_log_decay(context.stream(), p.decay, rows * c.kv_heads * c.dk,
+                         GlaConfig::kGateNormalizer, c.clamp_min.has_value(),
+                         c.clamp_min.value_or(0.0f));
+}
+
 GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
-                                      std::span<const Segment> segments) const {
+                                      std::span<const Segment> segments, bool as_products) const {
   const GlaConfig& c = config_;
   const GlaWeights& w = weights_;
   const std::int64_t rows = x.rows();
@@ -80,28 +125,19 @@ GlaMixer::Projected GlaMixer::project(ForwardContext& context, LinearInput& x,
 
   if (w.q.wants_int8() && w.gk0.wants_bf16()) x.expect_int8_and_bf16();
   Projected p{};
-  p.q = workspace.take<float>(rows * q_columns);
-  p.k = workspace.take<float>(rows * k_columns);
-  p.v = workspace.take<float>(rows * v_columns);
-  float* low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
-  std::vector<Linear::Wanted> wanted = {{&w.q, p.q}, {&w.k, p.k}, {&w.v, p.v}, {&w.gk0, low_rank}};
-  if (c.output_gate) wanted.push_back({&w.g, nullptr});
-  const auto views = Linear::forward_shared(context, x, wanted);
-  if (c.output_gate) {
-    p.gate = views.back();
-    const float* gate = p.gate->f32;
-    if (gate != nullptr) context.tap(w.module, ".gate", gate, rows, c.heads * c.dv);
+  if (!as_products) {
+    p.q = workspace.take<float>(rows * q_columns);
+    p.k = workspace.take<float>(rows * k_columns);
+    p.v = workspace.take<float>(rows * v_columns);
   }
-
-  if (makes_decays_itself(context, segments)) {
-    p.r = {w.gk1.gpu_bf16(), w.gk1.bias(), low_rank, GlaConfig::kGateNormalizer, c.clamp_min};
+  p.low_rank = workspace.take<float>(rows * GlaConfig::kGateRank);
+  multiply(context, x, p);
+  if (!as_products && makes_decays_itself(context, segments)) {
+    p.r = {w.gk1.gpu_bf16(), w.gk1.bias(), p.low_rank, GlaConfig::kGateNormalizer, c.clamp_min};
   } else {
-    p.decay = workspace.take<float>(rows * k_columns);
-    LinearInput gate_input = LinearInput::values(context, low_rank, rows, GlaConfig::kGateRank);
-    w.gk1.forward(context, gate_input, p.decay);
-    kernels::gla_log_decay(context.stream(), p.decay, rows * k_columns, GlaConfig::kGateNormalizer,
-                           c.clamp_min.has_value(), c.clamp_min.value_or(0.0f));
+    make_decays(context, p, rows);
   }
+  if (as_products) return p;
 
   if (c.conv_size > 0) {
     p.q = convolve(context, p.q, rows, w.q_conv, segments, kConvQ);
@@ -133,9 +169,10 @@ LinearInput GlaMixer::gate_and_norm(ForwardContext& context,
   return LinearInput::gated(context, c.gate_activation, *gate, view, rows, view.ld);
 }
 
-void GlaMixer::recur(ForwardContext& context, const Projected& p, std::span<const Segment> segments,
-                     float* o) const {
+void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
+                       float* y) const {
   const GlaConfig& c = config_;
+  const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
   std::vector<kernels::GlaSequence> sequences;
   for (const Segment& s : segments) {
     sequences.push_back({s.first_row, s.tokens, fixed_state(s).values(kRecurrent)});
@@ -144,21 +181,19 @@ void GlaMixer::recur(ForwardContext& context, const Projected& p, std::span<cons
   const kernels::GlaShape shape{c.heads, c.kv_heads, c.dk, c.dv,
                                 1.0f / std::sqrt(static_cast<float>(c.dk))};
   Stream& stream = context.stream();
-  if (p.r) {
+  const bool products =
+      as_products(context) &&
+      kernels::gla_takes_products(stream, c.arithmetic, shape, sequences.data(), count);
+  const Projected p = project(context, x, segments, products);
+  float* o = context.workspace.take<float>(rows * columns);
+  if (p.products) {
+    kernels::gla_forward(stream, shape, sequences.data(), count, *p.products, o);
+  } else if (p.r) {
     kernels::gla_step(stream, shape, sequences.data(), count, p.q, p.k, p.v, *p.r, o);
   } else {
     kernels::gla_forward(stream, c.arithmetic, shape, sequences.data(), count, p.q, p.k, p.v,
                          p.decay, o);
   }
-}
-
-void GlaMixer::forward(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
-                       float* y) const {
-  const GlaConfig& c = config_;
-  const std::int64_t rows = x.rows(), columns = c.heads * c.dv;
-  const Projected p = project(context, x, segments);
-  float* o = context.workspace.take<float>(rows * columns);
-  recur(context, p, segments, o);
   context.tap(weights_.module, ".o", o, rows, columns);
 
   LinearInput output = gate_and_norm(context, p.gate, o, rows);

@@ -47,17 +47,21 @@ class GlaMixer : public Mixer {
   std::size_t nbytes() const override;
 
  private:
+  // Values and log decays or, where the recurrence takes them so, products as they were left.
   struct Projected {
     float *q, *k, *v;
+    float* low_rank;                    // the first half of the projection of the decays
     float* decay = nullptr;             // null when the recurrence makes the decays itself, with
     std::optional<kernels::GlaGate> r;  // the second half of their projection
+    std::optional<kernels::GlaProducts> products;
     std::optional<kernels::ProductView> gate;
   };
-  Projected project(ForwardContext& context, LinearInput& x,
-                    std::span<const Segment> segments) const;
+  Projected project(ForwardContext& context, LinearInput& x, std::span<const Segment> segments,
+                    bool as_products) const;
+  void multiply(ForwardContext& context, LinearInput& x, Projected& p) const;
+  void make_decays(ForwardContext& context, Projected& p, std::int64_t rows) const;
+  bool as_products(const ForwardContext& context) const;
   bool makes_decays_itself(const ForwardContext& context, std::span<const Segment> segments) const;
-  void recur(ForwardContext& context, const Projected& p, std::span<const Segment> segments,
-             float* o) const;
   float* convolve(ForwardContext& context, const float* x, std::int64_t rows, const Tensor& weight,
                   std::span<const Segment> segments, std::size_t state_index) const;
   LinearInput gate_and_norm(ForwardContext& context,

@@ -42,11 +42,19 @@ struct GlaCudaArgs {
   const float* q = nullptr;  // [rows, heads * dk]
   const float* k = nullptr;  // [rows, kv_heads * dk]
   const float* v = nullptr;  // [rows, kv_heads * dv]
-  const float* g = nullptr;  // [rows, kv_heads * dk]; unused with a gate
-  float* o = nullptr;        // [rows, heads * dv]
-  void* scratch = nullptr;   // chunked form: gla_chunk_bytes() of each chunk
-  std::int64_t chunks = 0;   // chunked form: of all sequences
-  GlaCudaGate gate;          // one token only
+  const float* g = nullptr;  // [rows, kv_heads * dk]; log decays, or with `gates` what they
+                             // are of; unused with a gate
+  // Chunked form: instead of q, k, v, bfloat16; rows of v16 start at multiples of 16 bytes.
+  const std::uint16_t* q16 = nullptr;
+  const std::uint16_t* k16 = nullptr;
+  const std::uint16_t* v16 = nullptr;
+  bool gates = false;       // chunked form: g = logsigmoid(r) / normalizer, at least lowest
+  float normalizer = 1.0F;  // with gates
+  float lowest = 0.0F;      // with gates; -inf for no clamp
+  float* o = nullptr;       // [rows, heads * dv]
+  void* scratch = nullptr;  // chunked form: gla_chunk_bytes() of each chunk
+  std::int64_t chunks = 0;  // chunked form: of all sequences
+  GlaCudaGate gate;         // one token only
   GlaCudaSequence sequences[kGlaCudaSequences];
 };
 

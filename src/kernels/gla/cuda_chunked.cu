@@ -20,24 +20,27 @@ struct ScanPlan {
   int aligned_values;  // rows of v and o start at multiples of 16 bytes
 };
 
-template <int kDk, int kTiles>  // of 16 columns of dv, per warp
+// Value: float, or __nv_bfloat16 where v is that already.
+template <int kDk, int kTiles, typename Value>  // tiles of 16 columns of dv, per warp
 struct Scan {
+  static constexpr bool kBf16 = sizeof(Value) == 2;
   static constexpr int kColumns = 2 * 16 * kTiles;
   static constexpr int kSlice = kDk / kSplits;  // channels of a warp
   static constexpr int kStateTiles = kSlice / 8;
   static constexpr int kStride = kDk + 8;
-  static constexpr int kValueStride = kColumns + 4;
+  static constexpr int kValueStride = kColumns + (kBf16 ? 8 : 4);
+  static constexpr int kOutputStride = kColumns + 4;
 
   struct Operands {
     __nv_bfloat16 q[kGlaChunk * kStride];
     __nv_bfloat16 k[kGlaChunk * kStride];  // with the group's last head only
     __nv_bfloat16 scores[kGlaChunk * kScoreStride];
-    float v[kGlaChunk * kValueStride];
+    Value v[kGlaChunk * kValueStride];
     float decay[kDk];  // with the group's last head only
   };
   // What of the outputs each split of dk gives; takes the operands' place when they are used up.
   struct Partial {
-    float o[kSplits][kGlaChunk * kValueStride];
+    float o[kSplits][kGlaChunk * kOutputStride];
   };
   union Stage {
     Operands in;
@@ -63,7 +66,7 @@ struct Scan {
   }
 
   template <int kWidth>
-  __device__ void copy_values(float* to, int64_t chunk) const {
+  __device__ void copy_values(Value* to, int64_t chunk) const {
     constexpr int kPieces = kColumns / kWidth;
     for (int i = static_cast<int>(threadIdx.x); i < kGlaChunk * kPieces; i += kScanThreads) {
       const int t = i / kPieces, e = i % kPieces * kWidth;
@@ -71,7 +74,17 @@ struct Scan {
       const bool valid = token < sequence.tokens && first_column + e < args.dv;
       const int64_t value =
           ((sequence.first_row + token) * args.kv_heads + head) * args.dv + first_column + e;
-      cuda::copy_async<4 * kWidth>(to + t * kValueStride + e, args.v + (valid ? value : 0), valid);
+      const auto* from = reinterpret_cast<const Value*>(kBf16 ? static_cast<const void*>(args.v16)
+                                                              : static_cast<const void*>(args.v));
+      constexpr int kBytes = kWidth * static_cast<int>(sizeof(Value));
+      cuda::copy_async<kBytes>(to + t * kValueStride + e, from + (valid ? value : 0), valid);
+    }
+  }
+  __device__ void copy_values(Value* to, int64_t chunk) const {
+    if constexpr (kBf16) {
+      copy_values<8>(to, chunk);
+    } else {
+      aligned ? copy_values<4>(to, chunk) : copy_values<1>(to, chunk);
     }
   }
 
@@ -83,7 +96,7 @@ struct Scan {
     copy_rows(stage.in.q, scratch.q + query * kGlaChunk * kDk, kDk, kStride);
     copy_rows(stage.in.scores, scratch.scores + query * kGlaChunk * kGlaChunk, kGlaChunk,
               kScoreStride);
-    aligned ? copy_values<4>(stage.in.v, chunk) : copy_values<1>(stage.in.v, chunk);
+    copy_values(stage.in.v, chunk);
     if (c != group - 1) return;
     copy_rows(stage.in.k, scratch.k + key * kGlaChunk * kDk, kDk, kStride);
     const int i = static_cast<int>(threadIdx.x);
@@ -92,13 +105,19 @@ struct Scan {
   }
 
   // v^T for 16 columns and 16 tokens, as the left operand.
-  __device__ void load_values(uint32_t (&a)[4], const float* v, int tile, int token) const {
-    const float* at =
-        v + (token + 2 * (lane % 4)) * kValueStride + 16 * (part * kTiles + tile) + lane / 4;
-    a[0] = pack_bf16(at[0], at[kValueStride]);
-    a[1] = pack_bf16(at[8], at[kValueStride + 8]);
-    a[2] = pack_bf16(at[8 * kValueStride], at[9 * kValueStride]);
-    a[3] = pack_bf16(at[8 * kValueStride + 8], at[9 * kValueStride + 8]);
+  __device__ void load_values(uint32_t (&a)[4], const Value* v, int tile, int token) const {
+    const int column = 16 * (part * kTiles + tile);
+    if constexpr (kBf16) {
+      // Matrices of 8 tokens x 8 columns, transposed: of the first tokens both, then of the next.
+      const int row = token + lane / 16 * 8 + lane % 8;
+      load_matrices_transposed(a, v + row * kValueStride + column + lane / 8 % 2 * 8);
+    } else {
+      const float* at = v + (token + 2 * (lane % 4)) * kValueStride + column + lane / 4;
+      a[0] = pack_bf16(at[0], at[kValueStride]);
+      a[1] = pack_bf16(at[8], at[kValueStride + 8]);
+      a[2] = pack_bf16(at[8 * kValueStride], at[9 * kValueStride]);
+      a[3] = pack_bf16(at[8 * kValueStride + 8], at[9 * kValueStride + 8]);
+    }
   }
 
   // o^T = S^T q~^T over the warp's channels + v^T A^T over its quarter of the tokens.
@@ -180,12 +199,12 @@ struct Scan {
     for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
       for (int n = 0; n < kTokenTiles; ++n) {
-        float* at = out.o[split] + (8 * n + 2 * (lane % 4)) * kValueStride +
+        float* at = out.o[split] + (8 * n + 2 * (lane % 4)) * kOutputStride +
                     16 * (part * kTiles + m) + lane / 4;
         at[0] = o[m][n][0];
-        at[kValueStride] = o[m][n][1];
+        at[kOutputStride] = o[m][n][1];
         at[8] = o[m][n][2];
-        at[kValueStride + 8] = o[m][n][3];
+        at[kOutputStride + 8] = o[m][n][3];
       }
     }
   }
@@ -197,10 +216,10 @@ struct Scan {
     for (int i = static_cast<int>(threadIdx.x); i < kGlaChunk * kPieces; i += kScanThreads) {
       const int t = i / kPieces, e = i % kPieces * 4;
       if (token0 + t >= sequence.tokens) break;
-      float4 sum = *reinterpret_cast<const float4*>(partial.o[0] + t * kValueStride + e);
+      float4 sum = *reinterpret_cast<const float4*>(partial.o[0] + t * kOutputStride + e);
 #pragma unroll
       for (int p = 1; p < kSplits; ++p) {
-        const float4 x = *reinterpret_cast<const float4*>(partial.o[p] + t * kValueStride + e);
+        const float4 x = *reinterpret_cast<const float4*>(partial.o[p] + t * kOutputStride + e);
         sum = float4{sum.x + x.x, sum.y + x.y, sum.z + x.z, sum.w + x.w};
       }
       const int64_t row = sequence.first_row + token0 + t;
@@ -238,11 +257,11 @@ struct Scan {
 };
 
 // One block per tile of dv, kv head and sequence.
-template <int kDk, int kTiles>
+template <int kDk, int kTiles, typename Value>
 __global__ void __launch_bounds__(kScanThreads, 1)
     scan_kernel(const __grid_constant__ GlaCudaArgs args, const ChunkScratch scratch,
                 const ScanPlan plan) {
-  using Kernel = Scan<kDk, kTiles>;
+  using Kernel = Scan<kDk, kTiles, Value>;
   const GlaCudaSequence& sequence = args.sequences[blockIdx.z];
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const Kernel scan = {args,
@@ -289,16 +308,16 @@ __global__ void __launch_bounds__(kScanThreads, 1)
   });
 }
 
-template <int kDk, int kTiles>
+template <int kDk, int kTiles, typename Value>
 int launch_scan(const GlaCudaArgs& args, const ChunkScratch& scratch, const CudaLaunch& launch) {
-  using Kernel = Scan<kDk, kTiles>;
+  using Kernel = Scan<kDk, kTiles, Value>;
   constexpr int kBytes = static_cast<int>(sizeof(typename Kernel::Stage));
   ScanPlan plan{};
   plan.stages = 2 * kBytes <= shared_limit(launch.device) ? 2 : 1;
   plan.aligned_values = value_rows_aligned(args) ? 1 : 0;
   const dim3 grid(static_cast<unsigned>((args.dv + Kernel::kColumns - 1) / Kernel::kColumns),
                   static_cast<unsigned>(args.kv_heads), static_cast<unsigned>(args.count));
-  return launch_kernel(scan_kernel<kDk, kTiles>, grid, kScanThreads, plan.stages * kBytes,
+  return launch_kernel(scan_kernel<kDk, kTiles, Value>, grid, kScanThreads, plan.stages * kBytes,
                        launch.stream, args, scratch, plan);
 }
 
@@ -317,15 +336,25 @@ int launch_chunked(const GlaCudaArgs& args, const CudaLaunch& launch) {
   scratch.k = reinterpret_cast<__nv_bfloat16*>(take(2 * kv_heads * kElements));
   scratch.scores = reinterpret_cast<__nv_bfloat16*>(take(2 * query_heads * kGlaChunk * kGlaChunk));
   scratch.decay = reinterpret_cast<float*>(take(4 * kv_heads * kDk));
+  const bool q16 = args.q16 != nullptr, k16 = args.k16 != nullptr;
+  const auto kernel = !args.gates  ? scores_kernel<kDk, Form::kValues>
+                      : q16 != k16 ? scores_kernel<kDk, Form::kMixed>
+                      : q16        ? scores_kernel<kDk, Form::kBFloat16>
+                                   : scores_kernel<kDk, Form::kFloat32>;
   const dim3 grid(static_cast<unsigned>(args.chunks), static_cast<unsigned>(args.heads));
-  const int failed = launch_kernel(scores_kernel<kDk>, grid, Scores<kDk>::kThreads,
+  const int failed = launch_kernel(kernel, grid, Scores<kDk>::kThreads,
                                    static_cast<int>(sizeof(typename Scores<kDk>::Shared)),
                                    launch.stream, args, scratch);
   if (failed != 0) return failed;
   // Tiles of 64 columns use each operand twice; of 32 when that leaves multiprocessors idle.
   const int64_t wide = int64_t{(args.dv + 63) / 64} * args.kv_heads * args.count;
-  return wide >= launch.multiprocessors ? launch_scan<kDk, 2>(args, scratch, launch)
-                                        : launch_scan<kDk, 1>(args, scratch, launch);
+  const bool wide_tiles = wide >= launch.multiprocessors;
+  if (args.v16 != nullptr) {
+    return wide_tiles ? launch_scan<kDk, 2, __nv_bfloat16>(args, scratch, launch)
+                      : launch_scan<kDk, 1, __nv_bfloat16>(args, scratch, launch);
+  }
+  return wide_tiles ? launch_scan<kDk, 2, float>(args, scratch, launch)
+                    : launch_scan<kDk, 1, float>(args, scratch, launch);
 }
 
 }  // namespace

@@ -37,6 +37,16 @@ __device__ inline void load_matrices_transposed(uint32_t (&x)[4], const __nv_bfl
                : "memory");
 }
 
+// 2^x and the logarithm to base 2 as the special function unit has them, within about 2^-22.
+__device__ inline float exp2_fast(float x) {
+  asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
+  return x;
+}
+__device__ inline float log2_fast(float x) {
+  asm("lg2.approx.ftz.f32 %0, %0;" : "+f"(x));
+  return x;
+}
+
 __device__ inline float shuffle_xor(float x, int mask) {
   return __shfl_xor_sync(0xffffffffU, x, mask);
 }

@@ -42,6 +42,10 @@ __device__ inline const GlaCudaSequence& sequence_of(const GlaCudaArgs& args, in
   return args.sequences[low];
 }
 
+// Values and log decays; or products and gates, of which queries and keys are float32, bfloat16, or
+// one of each.
+enum class Form { kValues, kFloat32, kBFloat16, kMixed };
+
 // A thread's channel of half a chunk.
 struct ChannelHalf {
   float q[kHalf];      // decayed since the block's start, this token included
@@ -62,28 +66,65 @@ struct Scores {
     float decay[2][kDk];  // of the halves
   };
 
+  // Values of the thread's channel, of which the first `valid` exist. Whatever decides their form
+  // at run time would have to wait for one array's values before it asks for the next.
+  __device__ static void load_channel(float (&x)[kHalf], const float* f32, int64_t at,
+                                      int64_t stride, int valid, float missing = 0.0F) {
+    f32 += at;
+#pragma unroll
+    for (int i = 0; i < kHalf; ++i, f32 += stride) x[i] = i < valid ? *f32 : missing;
+  }
+  __device__ static void load_channel(float (&x)[kHalf], const uint16_t* bf16, int64_t at,
+                                      int64_t stride, int valid) {
+    bf16 += at;
+#pragma unroll
+    for (int i = 0; i < kHalf; ++i, bf16 += stride) {
+      x[i] = __uint_as_float(i < valid ? uint32_t{*bf16} << 16 : 0U);
+    }
+  }
+
+  // exp(max(logsigmoid(r) / normalizer, lowest)) by powers of 2: within 2^-20 of itself, where
+  // operands are rounded to 2^-9. A comparison, so that NaN stays NaN.
+  __device__ static float decay_of_gate(float r, float per_normalizer, float lowest) {
+    constexpr float kLog2E = 1.44269504F;
+    const float tail = log2_fast(1.0F + exp2_fast(-fabsf(r) * kLog2E));
+    const float g = (fminf(r, 0.0F) * kLog2E - tail) * per_normalizer;
+    return exp2_fast(g < lowest * kLog2E ? lowest * kLog2E : g);
+  }
+
+  template <Form kForm>
   __device__ static void load(const GlaCudaArgs& args, const GlaCudaSequence& sequence,
                               int64_t token0, int head, int half, int d, ChannelHalf& x) {
     const int kv_head = head / (args.heads / args.kv_heads);
     const int64_t row = sequence.first_row + token0 + half * kHalf;
     const int64_t q_stride = static_cast<int64_t>(args.heads) * args.dk;
     const int64_t k_stride = static_cast<int64_t>(args.kv_heads) * args.dk;
-    const float* q = args.q + row * q_stride + static_cast<int64_t>(head) * args.dk + d;
+    const int64_t query = row * q_stride + static_cast<int64_t>(head) * args.dk + d;
     const int64_t key = row * k_stride + static_cast<int64_t>(kv_head) * args.dk + d;
-    const float* k = args.k + key;
-    const float* g = args.g + key;
     const int64_t left = sequence.tokens - token0 - half * kHalf;
     const int valid = d >= args.dk ? 0 : left < kHalf ? static_cast<int>(left) : kHalf;
-#pragma unroll
-    for (int i = 0; i < kHalf; ++i, q += q_stride, k += k_stride, g += k_stride) {
-      x.q[i] = i < valid ? *q : 0.0F;
-      x.k[i] = i < valid ? *k : 0.0F;
-      x.decay[i] = i < valid ? *g : 0.0F;
+    if constexpr (kForm == Form::kBFloat16) {
+      load_channel(x.q, args.q16, query, q_stride, valid);
+      load_channel(x.k, args.k16, key, k_stride, valid);
+    } else if constexpr (kForm != Form::kMixed) {
+      load_channel(x.q, args.q, query, q_stride, valid);
+      load_channel(x.k, args.k, key, k_stride, valid);
+    } else if (args.q16 != nullptr) {
+      load_channel(x.q, args.q16, query, q_stride, valid);
+      load_channel(x.k, args.k, key, k_stride, valid);
+    } else {
+      load_channel(x.q, args.q, query, q_stride, valid);
+      load_channel(x.k, args.k16, key, k_stride, valid);
     }
+    // A gate of infinity is open: no decay.
+    constexpr bool kGates = kForm != Form::kValues;
+    load_channel(x.decay, args.g, key, k_stride, valid, kGates ? __int_as_float(0x7f800000) : 0.0F);
+    const float per_normalizer = 1.0F / args.normalizer;
 #pragma unroll
     for (int i = 0; i < kHalf; ++i) {
       x.q[i] *= args.scale;
-      x.decay[i] = expf(x.decay[i]);
+      x.decay[i] =
+          kGates ? decay_of_gate(x.decay[i], per_normalizer, args.lowest) : expf(x.decay[i]);
     }
   }
 
@@ -234,7 +275,7 @@ struct Scores {
 };
 
 // One block per chunk and query head.
-template <int kDk>
+template <int kDk, Form kForm>
 __global__ void __launch_bounds__(2 * kDk, 1)
     scores_kernel(const __grid_constant__ GlaCudaArgs args, const ChunkScratch scratch) {
   using Kernel = Scores<kDk>;
@@ -245,7 +286,7 @@ __global__ void __launch_bounds__(2 * kDk, 1)
   const GlaCudaSequence& sequence = sequence_of(args, chunk);
   const int64_t token0 = (chunk - sequence.first_chunk) * kGlaChunk;
   ChannelHalf x;
-  Kernel::load(args, sequence, token0, head, half, d, x);
+  Kernel::template load<kForm>(args, sequence, token0, head, half, d, x);
   for (int i = static_cast<int>(threadIdx.x); i < kGlaChunk * kScoreStride / 2;
        i += Kernel::kThreads) {
     reinterpret_cast<uint32_t*>(shared.scores)[i] = 0;

@@ -69,6 +69,10 @@ void check_normalizer(float normalizer) {
   }
 }
 
+float lowest_decay(bool clamp, float clamp_min) {
+  return clamp ? clamp_min : -std::numeric_limits<float>::infinity();
+}
+
 HeadTask head_task(const GlaShape& shape, const GlaSequence& sequence, const Tensors& tensors,
                    std::int64_t head, std::int64_t first_column, std::int64_t columns) {
   HeadTask task{};
@@ -171,6 +175,20 @@ class CudaQueue {
     }
   }
 
+  // Instead of q, k, v and g of the tensors.
+  void read(const GlaProducts& products) {
+    args_.q = products.q.f32;
+    args_.k = products.k.f32;
+    args_.v = products.v.f32;
+    args_.q16 = products.q.bf16;
+    args_.k16 = products.k.bf16;
+    args_.v16 = products.v.bf16;
+    args_.g = products.r;
+    args_.gates = true;
+    args_.normalizer = products.normalizer;
+    args_.lowest = lowest_decay(products.clamp, products.clamp_min);
+  }
+
   void flush() {
     if (args_.count == 0) return;
     std::shared_ptr<void> scratch;
@@ -197,17 +215,21 @@ class CudaQueue {
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kChunksPerLaunch = 256;  // 75 MB of scratch for 4 heads of 256
 
+const CudaKernel<GlaCudaArgs>& chunked_kernel() {
+  static const CudaKernel<GlaCudaArgs> kernel("aquatint_cuda_gla_chunked");
+  return kernel;
+}
+
 // Sequences of one token go to the kernel for decoding, those from `chunked_from` on to the
 // chunked one.
 void run_on_cuda(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
                  std::int64_t count, const Tensors& tensors, std::int64_t chunked_from) {
   static const CudaKernel<GlaCudaArgs> step("aquatint_cuda_gla_step");
   static const CudaKernel<GlaCudaArgs> recurrent("aquatint_cuda_gla_recurrent");
-  static const CudaKernel<GlaCudaArgs> chunked("aquatint_cuda_gla_chunked");
   check(shape, sequences, count);
   CudaQueue steps(stream, shape, tensors, step, 0);
   CudaQueue short_runs(stream, shape, tensors, recurrent, 0);
-  CudaQueue long_runs(stream, shape, tensors, chunked, kChunksPerLaunch);
+  CudaQueue long_runs(stream, shape, tensors, chunked_kernel(), kChunksPerLaunch);
   for (std::int64_t s = 0; s < count; ++s) {
     const std::int64_t tokens = sequences[s].tokens;
     CudaQueue& queue = tokens >= chunked_from ? long_runs : tokens > 1 ? short_runs : steps;
@@ -247,8 +269,7 @@ void gla_chunked(const GlaShape& shape, const GlaSequence* sequences, std::int64
 void gla_log_decay(float* r, std::int64_t n, float normalizer, bool clamp, float clamp_min,
                    Isa isa) {
   check_normalizer(normalizer);
-  const gla::LogDecayParams params = {normalizer,
-                                      clamp ? clamp_min : -std::numeric_limits<float>::infinity()};
+  const gla::LogDecayParams params = {normalizer, lowest_decay(clamp, clamp_min)};
   const gla::LogDecayKernel kernel = variant_for(isa).log_decay;
   parallel_for(n, kLogDecayGrain, [&](std::int64_t begin, std::int64_t end) {
     kernel(r + begin, end - begin, params);
@@ -264,6 +285,30 @@ void gla_forward(Stream& stream, GlaArithmetic arithmetic, const GlaShape& shape
   }
   const bool chunks = arithmetic == GlaArithmetic::kBFloat16 && shape.dk <= kGlaChunkedDk;
   run_on_cuda(stream, shape, sequences, count, {q, k, v, g, o}, chunks ? kGlaChunkedFrom : kNever);
+}
+
+bool gla_takes_products(Stream& stream, GlaArithmetic arithmetic, const GlaShape& shape,
+                        const GlaSequence* sequences, std::int64_t count) {
+  if (!stream.is_cuda() || arithmetic != GlaArithmetic::kBFloat16) return false;
+  if (shape.dk > kGlaChunkedDk || shape.dv % 8 != 0) return false;
+  return std::all_of(sequences, sequences + count, [](const GlaSequence& s) {
+    return s.tokens == 0 || s.tokens >= kGlaChunkedFrom;
+  });
+}
+
+void gla_forward(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                 std::int64_t count, const GlaProducts& products, float* o) {
+  AQUATINT_ASSERT(gla_takes_products(stream, GlaArithmetic::kBFloat16, shape, sequences, count));
+  AQUATINT_ASSERT(products.q.sums == nullptr && products.q.ld == shape.heads * shape.dk);
+  AQUATINT_ASSERT(products.k.sums == nullptr && products.k.ld == shape.kv_heads * shape.dk);
+  AQUATINT_ASSERT(products.v.sums == nullptr && products.v.ld == shape.kv_heads * shape.dv);
+  check(shape, sequences, count);
+  check_normalizer(products.normalizer);
+  CudaQueue queue(stream, shape, {nullptr, nullptr, nullptr, nullptr, o}, chunked_kernel(),
+                  kChunksPerLaunch);
+  queue.read(products);
+  for (std::int64_t s = 0; s < count; ++s) queue.add(sequences[s]);
+  queue.flush();
 }
 
 void gla_recurrent(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
@@ -315,7 +360,7 @@ void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, b
   }
   check_normalizer(normalizer);
   static const CudaKernel<GlaLogDecayCudaArgs> kernel("aquatint_cuda_gla_log_decay");
-  kernel(stream, {r, n, normalizer, clamp ? clamp_min : -std::numeric_limits<float>::infinity()});
+  kernel(stream, {r, n, normalizer, lowest_decay(clamp, clamp_min)});
 }
 
 std::vector<Isa> gla_isas() {

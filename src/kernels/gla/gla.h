@@ -11,6 +11,7 @@
 
 #include "base/cpu_features.h"
 #include "device/stream.h"
+#include "kernels/product_view.h"
 
 namespace aquatint::kernels {
 
@@ -90,6 +91,23 @@ void gla_step(Stream& stream, const GlaShape& shape, const GlaSequence* sequence
 void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, bool clamp,
                    float clamp_min);
 inline constexpr std::int64_t kGlaChunkedFrom = 64;
+
+// What the chunked form of a GPU reads as products of matrices leave it, which saves passes: values
+// in float32 or bfloat16 (to which it rounds them anyway), and the gates r [rows, kv_heads*dk]
+// whose log decays gla_log_decay would give.
+struct GlaProducts {
+  ProductView q, k, v;  // no sums; ld as many columns as there are
+  const float* r = nullptr;
+  float normalizer = 1.0F;
+  bool clamp = false;
+  float clamp_min = 0.0F;
+};
+// Whether all sequences take the chunked form, with rows of v that it can read in bfloat16.
+bool gla_takes_products(Stream& stream, GlaArithmetic arithmetic, const GlaShape& shape,
+                        const GlaSequence* sequences, std::int64_t count);
+// The function of gla_forward. REQUIRES: gla_takes_products.
+void gla_forward(Stream& stream, const GlaShape& shape, const GlaSequence* sequences,
+                 std::int64_t count, const GlaProducts& products, float* o);
 
 // The instruction sets that have a variant of their own here and run on this machine, lowest first.
 std::vector<Isa> gla_isas();

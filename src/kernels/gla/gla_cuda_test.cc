@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "kernels/cuda_testing.h"
 #include "kernels/gla/gla.h"
@@ -213,6 +214,14 @@ void expect_bfloat16(const Result& actual, const Problem& problem) {
   EXPECT_LT(relative_norm(actual.state, expected.state), 1e-2) << label(problem);
 }
 
+constexpr float kClamp = -0.75F;
+
+std::vector<std::uint16_t> rounded(const std::vector<float>& values) {
+  std::vector<std::uint16_t> result;
+  for (const float x : values) result.push_back(f32_to_bf16(x));
+  return result;
+}
+
 class GlaCuda : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -307,6 +316,82 @@ TEST_F(GlaCuda, ChunkedMatchesForAnyGate) {
       expect_bfloat16(run(kChunked, wide), wide);
     }
   }
+}
+
+// The chunked form on products, in float32 or bfloat16, and on gates.
+Result run_products(const Problem& problem, const std::vector<float>& gates, bool clamp,
+                    bool q_bf16, bool kv_bf16) {
+  const DeviceArray q(problem.q), k(problem.k), v(problem.v), r(gates), states(problem.state);
+  const DeviceArray q16(rounded(problem.q)), k16(rounded(problem.k)), v16(rounded(problem.v));
+  const GlaShape& shape = problem.shape;
+  const auto o = DeviceArray<float>::poisoned(size_of(problem.rows * shape.heads * shape.dv));
+  GlaProducts products;
+  products.q.ld = shape.heads * shape.dk;
+  products.k.ld = shape.kv_heads * shape.dk;
+  products.v.ld = shape.kv_heads * shape.dv;
+  if (q_bf16) {
+    products.q.bf16 = q16.data();
+  } else {
+    products.q.f32 = q.data();
+  }
+  if (kv_bf16) {
+    products.k.bf16 = k16.data();
+    products.v.bf16 = v16.data();
+  } else {
+    products.k.f32 = k.data();
+    products.v.f32 = v.data();
+  }
+  products.r = r.data();
+  products.normalizer = 16.0F;
+  products.clamp = clamp;
+  products.clamp_min = kClamp;
+  const auto sequences = sequences_of(problem, states.data());
+  const auto count = static_cast<int64_t>(sequences.size());
+  EXPECT_TRUE(
+      gla_takes_products(gpu_stream(), GlaArithmetic::kBFloat16, shape, sequences.data(), count));
+  gla_forward(gpu_stream(), shape, sequences.data(), count, products, o.data());
+  return {o.host(), states.host()};
+}
+
+TEST_F(GlaCuda, ProductsGiveWhatTheirValuesGive) {
+  for (const GlaShape& shape : {shape_of(2, 2, 48, 96), shape_of(4, 2, 100, 40),
+                                shape_of(3, 3, 256, 512), shape_of(2, 1, 128, 8)}) {
+    for (const auto& lengths : {std::vector<int64_t>{64}, {100, 0, 257}, {65, 130}}) {
+      for (const bool clamp : {true, false}) {
+        Problem problem = make_problem(shape, lengths, Gates::kTypical);
+        for (auto* values : {&problem.q, &problem.k, &problem.v}) {
+          for (float& x : *values) x = bf16_to_f32(f32_to_bf16(x));
+        }
+        auto gates = testing::random_values(static_cast<int64_t>(problem.g.size()), 5, 3.0F);
+        for (std::size_t i = 0; i < gates.size(); i += 17) {
+          gates[i] *= i % 2 == 0 ? 60.0F : 1000.0F;
+        }
+        problem.g = gates;
+        gla_log_decay(problem.g.data(), static_cast<int64_t>(problem.g.size()), 16.0F, clamp,
+                      kClamp);
+        for (const bool q_bf16 : {true, false}) {
+          for (const bool kv_bf16 : {true, false}) {
+            expect_bfloat16(run_products(problem, gates, clamp, q_bf16, kv_bf16), problem);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(GlaCuda, TakesProductsForLongSequencesOnly) {
+  float state = 0;
+  const GlaSequence sequences[] = {{0, 64, &state}, {64, 0, &state}, {64, 63, &state}};
+  const auto takes = [&](GlaArithmetic arithmetic, int64_t dk, int64_t dv, int64_t count) {
+    return gla_takes_products(gpu_stream(), arithmetic, shape_of(2, 2, dk, dv), sequences, count);
+  };
+  EXPECT_TRUE(takes(GlaArithmetic::kBFloat16, 256, 8, 2));
+  EXPECT_FALSE(takes(GlaArithmetic::kBFloat16, 256, 8, 3));
+  EXPECT_FALSE(takes(GlaArithmetic::kFloat32, 256, 8, 2));
+  EXPECT_FALSE(takes(GlaArithmetic::kBFloat16, 257, 8, 2));
+  EXPECT_FALSE(takes(GlaArithmetic::kBFloat16, 256, 12, 2));
+  EXPECT_FALSE(gla_takes_products(Stream::cpu(), GlaArithmetic::kBFloat16, shape_of(2, 2, 64, 64),
+                                  sequences, 2));
 }
 
 TEST_F(GlaCuda, BatchesOfUnequalSequencesMatch) {
