@@ -175,7 +175,7 @@ ExportResult export_model(const Checkpoint& checkpoint, const ExportOptions& opt
   try {
     start_over(folder);
     write_tensors(checkpoint, options, folder, result);
-    copy_model_files(checkpoint.folder(), folder.path());
+    copy_model_files(checkpoint, folder.path());
     write_text_file(folder.path() / "config.json", exported_config(checkpoint, options.dtype));
     folder.publish(options.overwrite);
   } catch (const Error&) {
