@@ -44,13 +44,18 @@ sanitize_suite() {
     --kernel-name kernel_substring=aquatint --error-exitcode 9 --print-limit 20 \
     "$build/src/kernels_test" --gtest_brief=1 --gtest_filter="$3.*:*/$3.*-$large_tests" \
     > "$log" 2>&1 || result=$?
+  if grep -q 'before first instrumented API call' "$log"; then
+    echo "$1 $3: none of its small tests is for a GPU"
+    rm -f "$log"
+    return 0
+  fi
   case $result in
     0) echo "$1 $3: nothing found, $((SECONDS - begin)) s" ;;
     124 | 137) echo "$1 $3: not done after $2 s" ;;
     *) cat "$log"; echo "$1 $3: failed with $result, $((SECONDS - begin)) s" ;;
   esac
   rm -f "$log"
-  return "$result"
+  return $((result != 0))
 }
 export -f sanitize_suite
 large_tests=$(IFS=:; echo "${large[*]}")
