@@ -16,8 +16,8 @@ constexpr std::int64_t kMostOwnRowsA8 = 4 * kernels::kGpuFewRows;
 constexpr std::int64_t kMostOwnRowsA16 = 3 * kernels::kGpuFewRows;
 // Outputs of a dense product that is made beside quantized ones: a block of threads each.
 constexpr std::int64_t kMostRiderOutputs = 32;
-// Rows from which on tiles of 256 x 256 results occupy a GPU well enough.
-constexpr std::int64_t kFewestTileRows = 1024;
+// Rows from which on tiles of 256 x 256 results are faster than a library's sums and their passes.
+constexpr std::int64_t kFewestTileRows = 128;
 
 }  // namespace
 

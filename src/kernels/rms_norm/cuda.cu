@@ -55,6 +55,6 @@ extern "C" int aquatint_cuda_rms_norm(const aquatint::kernels::RmsNormCudaArgs* 
   const size_t shared = cuda::row_shared_bytes(args->columns);
   if (const cudaError_t error = cuda::allow_shared(kernel, shared)) return error;
   const int threads = cuda::row_threads(args->rows, args->columns, launch->multiprocessors);
-  return cuda::launch_overlapped(*launch, kernel, static_cast<unsigned>(args->rows), threads, shared,
-                                 *args, cuda::fault_of(*launch));
+  return cuda::launch_overlapped(*launch, kernel, static_cast<unsigned>(args->rows), threads,
+                                 shared, *args, cuda::fault_of(*launch));
 }
