@@ -28,11 +28,6 @@ constexpr int kWarpgroup = 128;
 constexpr int kMultipliers = 2;  // warpgroups
 constexpr int kTileThreads = (1 + kMultipliers) * kWarpgroup;
 constexpr int kPanelBytes = 64 * 128;  // 64 rows of results, 128 bytes of each
-// Registers of a thread that fetches and of one that multiplies: all that a multiprocessor has.
-constexpr int kFetchRegisters = 40, kMultiplyRegisters = 232;
-// Tiles that run at the same time are of this many pairs of rows of tiles, so that what they share
-// stays in the L2 cache.
-constexpr int kPairsTogether = 8;
 
 struct Stage {
   int8_t x[kTileRows * kTileColumns];
@@ -67,6 +62,14 @@ struct Tile {
   int product, row, output;  // first row of the block, first output
 };
 
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+// Registers of a thread that fetches and of one that multiplies: all that a multiprocessor has.
+constexpr int kFetchRegisters = 40, kMultiplyRegisters = 232;
+// Tiles that run at the same time are of this many pairs of rows of tiles, so that what they share
+// stays in the L2 cache.
+constexpr int kPairsTogether = 8;
+
 // Tile n of a cluster: over a few pairs of rows of tiles, then the outputs, then the next pairs.
 __device__ __forceinline__ Tile tile_at(const TileArgs& a, int n, int rank) {
   const int band = n / (kPairsTogether * a.output_tiles);
@@ -83,8 +86,6 @@ __device__ __forceinline__ Tile tile_at(const TileArgs& a, int n, int rank) {
   tile.output = (column - a.products[tile.product].first_tile) * kTileOutputs;
   return tile;
 }
-
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 // The place in the ring, and whose turn it is there.
 struct Turn {
