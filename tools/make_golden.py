@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Writes tests/golden/<family>/<variant>/: tiny checkpoints with random weights, one for each thing
-a Mamba or Mamba-2 configuration can ask for, and the logits that they must give.
+a configuration can ask for, and the logits that they must give: Mamba and Mamba-2 here, the models
+with attention in golden_attention.py.
 
 Where transformers runs a variant, the logits are its own (plain PyTorch path, float32); with
 --no-transformers they come, as those of all other variants do, from tools/reference_mamba.py, which
 computes in float64 from the definition. The two are compared. What only the original code has, and
 what transformers never had, is thus checked against the definition and not against that code:
 narrower recurrences (d_ssm), the norm before the gate, no norm, skips per channel, a norm over the
-whole width with several groups, the original's names.
+whole width with several groups, the original's names. Models with attention need transformers.
 
   tools/make_golden.py [--no-transformers] [FAMILY…]
 """
@@ -24,6 +25,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/golden")]
 
+import golden_attention  # noqa: E402
 import make_gla_variants  # noqa: E402
 import reference_mamba  # noqa: E402
 
@@ -194,7 +196,37 @@ def transformers_logits(folder, ids):
         return model.eval()(torch.tensor(ids), use_cache=False).logits[0].numpy()
 
 
+def write_expected(family, name, folder, ids, logits, note):
+    expected = {"input_ids": (ids[0], "I32"), "logits": (logits, "F32")}
+    make_gla_variants.write_safetensors(folder / "expected.safetensors", expected)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    span = f"logits from {logits.min():.2f} to {logits.max():.2f}"
+    print(f"{family}/{name}: {size} bytes, {span} ({note})")
+    return size
+
+
+def make_attention(family, name):
+    base, changes, options = golden_attention.FAMILIES[family][name]
+    config = {**base, **changes}
+    for key in [k for k, v in changes.items() if v is None and base.get(k) is not None]:
+        del config[key]
+    folder = ROOT / "tests/golden" / family / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    dtype = options.get("dtype", "BF16")
+    stored = golden_attention.random_weights(config, options)
+    make_gla_variants.write_safetensors(
+        folder / "model.safetensors", {k: (v, dtype) for k, v in stored.items()}
+    )
+    tokens = golden_attention.TOKENS
+    ids = np.random.default_rng(7).integers(0, config["vocab_size"], (1, tokens))
+    logits = golden_attention.logits(family, config, options, folder, ids)
+    return write_expected(family, name, folder, ids, logits, "transformers")
+
+
 def make(family, name, use_transformers):
+    if family in golden_attention.FAMILIES:
+        return make_attention(family, name)
     base, changes, options = FAMILIES[family][name]
     config = {**base, **changes}
     if "hidden_size" in config:  # one default of the two models; say what is meant
@@ -223,26 +255,24 @@ def make(family, name, use_transformers):
         if not difference < 5e-5:
             raise SystemExit(f"{family}/{name}: transformers differs by {difference:.3g}")
         logits, note = theirs, f"transformers, {difference:.1e} from the definition"
-    expected = {"input_ids": (ids[0], "I32"), "logits": (logits, "F32")}
-    make_gla_variants.write_safetensors(folder / "expected.safetensors", expected)
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    span = f"logits from {logits.min():.2f} to {logits.max():.2f}"
-    print(f"{family}/{name}: {size} bytes, {span} ({note})")
-    return size
+    return write_expected(family, name, folder, ids, logits, note)
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("family", nargs="*", choices=[*FAMILIES, []], help="default: all")
+    families = FAMILIES | golden_attention.FAMILIES
+    parser.add_argument("family", nargs="*", choices=[*families, []], help="default: all")
     parser.add_argument("--no-transformers", action="store_true")
     arguments = parser.parse_args()
     reference_mamba.self_test()
     total = 0
-    for family in arguments.family or FAMILIES:
+    if arguments.no_transformers:
+        families = FAMILIES
+    for family in arguments.family or families:
         shutil.rmtree(ROOT / "tests/golden" / family, ignore_errors=True)
-        for name in FAMILIES[family]:
+        for name in families[family]:
             total += make(family, name, not arguments.no_transformers)
     print(total, "bytes in all")
 
