@@ -153,7 +153,11 @@ FAMILIES = {
         "untied_head": (GPT2, {"tie_word_embeddings": False}, {"tied": False}),
         "inverse_block_scale": (
             GPT2,
-            {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3, "reorder_and_upcast_attn": True},
+            {
+                "scale_attn_by_inverse_layer_idx": True,
+                "n_layer": 3,
+                "reorder_and_upcast_attn": True,
+            },
             {},
         ),
         "unscaled_scores": (GPT2, {"scale_attn_weights": False}, {}),
