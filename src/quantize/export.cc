@@ -87,7 +87,7 @@ void write_tensors(const Checkpoint& checkpoint, const ExportOptions& options,
   const std::vector<const TensorSpec*> specs = exported_tensors(checkpoint);
   std::vector<TensorInfo> infos;
   for (const TensorSpec* spec : specs) {
-    infos.push_back({spec->name, options.dtype, spec->shape});
+    infos.push_back({spec->name, options.dtype, spec->stored_shape()});
     result.bytes_before += checkpoint.stored_bytes(*spec);
     result.bytes_after +=
         spec->shape.numel() * static_cast<std::int64_t>(dtype_size(options.dtype));
@@ -102,8 +102,9 @@ void write_tensors(const Checkpoint& checkpoint, const ExportOptions& options,
   Progress progress("exporting", "tensors", static_cast<std::int64_t>(specs.size()));
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const TensorSpec& spec = *specs[i];
-    output.write(spec.name, convert_checked(float_tensor(checkpoint, spec), options.dtype,
-                                            spec.name, options.clamp ? &result.clamped : nullptr));
+    const Tensor tensor = convert_checked(float_tensor(checkpoint, spec), options.dtype, spec.name,
+                                          options.clamp ? &result.clamped : nullptr);
+    output.write(spec.name, spec.transposed ? tensor.transposed() : tensor);
     const bool last_of_block = i + 1 == specs.size() || specs[i + 1]->block != spec.block;
     if (last_of_block) checkpoint.release(spec.block);
     progress.advance(1);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "quantize/test_support.h"
+#include "testing/shared_data.h"
 
 namespace aquatint {
 namespace {
@@ -57,6 +58,23 @@ TEST(ConvertChecked, LargeTensorsInParts) {
   std::vector<float> values(100'003);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 2048) - 1024;
   EXPECT_EQ(values_of(convert_checked(floats(values), DType::kF16, "x", nullptr)), values);
+}
+
+// GPT-2's files hold matrices transposed, the square ones too: so does a copy.
+TEST(Export, TransposedTensorsStayTransposed) {
+  const auto folder = testing::source_dir() / "tests/golden/gpt2/plain";
+  const testing::TempFolder temp;
+  ExportOptions options;
+  options.output = temp.path() / "copy";
+  options.dtype = DType::kBF16;
+  const Checkpoint original = Checkpoint::open(folder);
+  export_model(original, options);
+  const Checkpoint copy = Checkpoint::open(options.output);
+  for (const TensorSpec& spec : original.architecture().tensors()) {
+    if (spec.tied) continue;
+    EXPECT_EQ(values_of(copy.tensor(spec.name)), values_of(original.tensor(spec.name)))
+        << spec.name;
+  }
 }
 
 }  // namespace
