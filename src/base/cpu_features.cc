@@ -1,5 +1,6 @@
 #include "base/cpu_features.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <fstream>
@@ -81,10 +82,10 @@ Isa active_isa() {
   return isa;
 }
 
-std::vector<Isa> available_isas() {
+std::vector<Isa> available_isas(Isa highest) {
   std::vector<Isa> isas;
   for (const Isa isa : kAllIsas) {
-    if (isa <= detected_isa()) isas.push_back(isa);
+    if (isa <= std::min(highest, detected_isa())) isas.push_back(isa);
   }
   return isas;
 }

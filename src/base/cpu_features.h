@@ -16,8 +16,8 @@ Isa detected_isa();
 // The level kernels are dispatched to. Error kInvalidArgument for an unknown or unavailable
 // AQUATINT_ISA.
 Isa active_isa();
-// Every level from kReference to detected_isa(), for tests that run all variants.
-std::vector<Isa> available_isas();
+// Every level of this processor up to `highest`, for tests that run all variants.
+std::vector<Isa> available_isas(Isa highest);
 // Processor name as the system reports it, e.g. for benchmark records.
 const char* cpu_name();
 

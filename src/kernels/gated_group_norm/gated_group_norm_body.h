@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "kernels/gated_group_norm/gated_group_norm_args.h"
+#include "kernels/simd_lanes.h"
 #include "kernels/simd_math.h"
 
 namespace aquatint::kernels {
@@ -18,19 +19,6 @@ template <typename V, typename Each>
   for (; j + V::kWidth <= n; j += V::kWidth) each(j, V::kWidth);
   if (j < n) each(j, n - j);
 }
-template <typename V>
-[[gnu::always_inline]] inline typename V::Reg load_upto(const float* p, int64_t n) {
-  return n >= V::kWidth ? V::load(p) : V::load_first(p, n);
-}
-template <typename V>
-[[gnu::always_inline]] inline void store_upto(float* p, typename V::Reg x, int64_t n) {
-  if (n >= V::kWidth) {
-    V::store(p, x);
-  } else {
-    V::store_first(p, x, n);
-  }
-}
-
 template <typename V, GateOrder kOrder>
 void gated_group(const float* x, const float* gate, const float* w, int64_t size, float eps,
                  float* y) {

@@ -364,11 +364,7 @@ void gla_log_decay(Stream& stream, float* r, std::int64_t n, float normalizer, b
 }
 
 std::vector<Isa> gla_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : available_isas()) {
-    if (isa <= Isa::kAvx512) isas.push_back(isa);
-  }
-  return isas;
+  return available_isas(Isa::kAvx512);
 }
 
 }  // namespace aquatint::kernels

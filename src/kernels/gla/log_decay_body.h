@@ -5,23 +5,10 @@
 #include <stdint.h>
 
 #include "kernels/gla/gla_kernels.h"
+#include "kernels/simd_lanes.h"
 #include "kernels/simd_math.h"
 
 namespace aquatint::kernels::gla {
-
-// Any number of lanes left in a row: all of a vector's, or the first n.
-template <typename V>
-[[gnu::always_inline]] inline typename V::Reg load_upto(const float* p, int64_t n) {
-  return n >= V::kWidth ? V::load(p) : V::load_first(p, n);
-}
-template <typename V>
-[[gnu::always_inline]] inline void store_upto(float* p, typename V::Reg x, int64_t n) {
-  if (n >= V::kWidth) {
-    V::store(p, x);
-  } else {
-    V::store_first(p, x, n);
-  }
-}
 
 // The second operand of V::min and V::max wins when either is NaN, so that x's NaN stays.
 template <typename V>

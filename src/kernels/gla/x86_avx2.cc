@@ -7,6 +7,7 @@
 #include "kernels/gla/log_decay_body.h"
 #include "kernels/gla/recurrent_body.h"
 #include "kernels/simd_avx2.h"
+#include "kernels/simd_denormals.h"
 
 namespace aquatint::kernels::gla {
 namespace {
@@ -16,18 +17,6 @@ struct Lanes : Vec {
   static constexpr int64_t kChunk = 48;  // tokens
   static constexpr int64_t kDiagonalSplit = 2;
 };
-
-// Products of decays run through denormal numbers on their way to zero. They are slow and too small
-// to matter: flush them.
-constexpr unsigned kFlushDenormals = 0x8040;
-
-template <HeadKernel kKernel>
-void flushed(const HeadTask& task, void* scratch) noexcept {
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(mode | kFlushDenormals);
-  kKernel(task, scratch);
-  _mm_setcsr(mode);
-}
 
 }  // namespace
 

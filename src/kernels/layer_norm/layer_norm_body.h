@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "kernels/layer_norm/layer_norm_internal.h"
+#include "kernels/simd_lanes.h"
 #include "kernels/simd_quantize.h"
 
 namespace aquatint::kernels::detail {
@@ -13,18 +14,6 @@ namespace {
 template <typename V, typename Q>
 struct LayerNormBody {
   using Reg = typename V::Reg;
-
-  // Any number of lanes left in a row: all of a vector's, or the first n.
-  static Reg load(const float* p, int64_t n) {
-    return n >= V::kWidth ? V::load(p) : V::load_first(p, n);
-  }
-  static void store(float* p, Reg v, int64_t n) {
-    if (n >= V::kWidth) {
-      V::store(p, v);
-    } else {
-      V::store_first(p, v, n);
-    }
-  }
 
   // Sum of f(vector of x at k, its lanes) over the row, in four sums.
   template <typename F>
@@ -35,7 +24,7 @@ struct LayerNormBody {
       for (int i = 0; i < kSums; ++i) {
         const int64_t at = k + i * V::kWidth;
         if (at >= columns) break;
-        sums[i] = f(sums[i], load(x + at, columns - at), columns - at);
+        sums[i] = f(sums[i], load_upto<V>(x + at, columns - at), columns - at);
       }
     }
     return V::sum(V::add(V::add(sums[0], sums[1]), V::add(sums[2], sums[3])));
@@ -66,9 +55,10 @@ struct LayerNormBody {
     auto magnitude = Q::no_magnitude();
     for (int64_t k = 0; k < a.columns; k += V::kWidth) {
       const int64_t n = a.columns - k;
-      const Reg normalized = V::mul(V::sub(load(x + k, n), center), factor);
-      const Reg v = V::fma(normalized, load(a.w + k, n), load(a.b + k, n));  // past the end: 0
-      store(y + k, v, n);
+      const Reg normalized = V::mul(V::sub(load_upto<V>(x + k, n), center), factor);
+      const Reg v = V::fma(normalized, load_upto<V>(a.w + k, n),
+                           load_upto<V>(a.b + k, n));  // past the end: 0
+      store_upto<V>(y + k, v, n);
       magnitude = Q::widen(magnitude, v);
     }
     return Q::largest(magnitude);

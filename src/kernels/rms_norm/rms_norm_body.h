@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "kernels/rms_norm/rms_norm_internal.h"
+#include "kernels/simd_lanes.h"
 #include "kernels/simd_quantize.h"
 
 namespace aquatint::kernels::detail {
@@ -15,18 +16,6 @@ template <typename V, typename Q>
 struct RmsNormBody {
   using Reg = typename V::Reg;
 
-  // Any number of lanes left in a row: all of a vector's, or the first n.
-  static Reg load(const float* p, int64_t n) {
-    return n >= V::kWidth ? V::load(p) : V::load_first(p, n);
-  }
-  static void store(float* p, Reg v, int64_t n) {
-    if (n >= V::kWidth) {
-      V::store(p, v);
-    } else {
-      V::store_first(p, v, n);
-    }
-  }
-
   // 1 / sqrt(mean(x^2) + eps); where `residual` is not null, of residual += x.
   static float inverse_rms(float* residual, const float* x, int64_t columns, float eps) {
     constexpr int kSums = 4;
@@ -35,10 +24,10 @@ struct RmsNormBody {
       for (int i = 0; i < kSums; ++i) {
         const int64_t at = k + i * V::kWidth;
         if (at >= columns) break;
-        Reg v = load(x + at, columns - at);
+        Reg v = load_upto<V>(x + at, columns - at);
         if (residual != nullptr) {
-          v = V::add(v, load(residual + at, columns - at));
-          store(residual + at, v, columns - at);
+          v = V::add(v, load_upto<V>(residual + at, columns - at));
+          store_upto<V>(residual + at, v, columns - at);
         }
         sums[i] = V::fma(v, v, sums[i]);
       }
@@ -48,8 +37,8 @@ struct RmsNormBody {
   }
 
   static Reg scaled(const float* x, const float* w, int64_t k, int64_t n, Reg inverse) {
-    const Reg v = V::mul(load(x + k, n), inverse);
-    return w != nullptr ? V::mul(v, load(w + k, n)) : v;
+    const Reg v = V::mul(load_upto<V>(x + k, n), inverse);
+    return w != nullptr ? V::mul(v, load_upto<V>(w + k, n)) : v;
   }
 
   // y = x * inverse * w; returns the bits of the largest magnitude.
@@ -57,7 +46,7 @@ struct RmsNormBody {
     auto magnitude = Q::no_magnitude();
     for (int64_t k = 0; k < a.columns; k += V::kWidth) {
       const Reg v = scaled(x, a.w, k, a.columns - k, V::set(inverse));
-      store(y + k, v, a.columns - k);
+      store_upto<V>(y + k, v, a.columns - k);
       magnitude = Q::widen(magnitude, v);
     }
     return Q::largest(magnitude);

@@ -70,11 +70,7 @@ void selective_scan(const ScanInputs& inputs, const ScanSequence* sequences, std
 }
 
 std::vector<Isa> selective_scan_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : available_isas()) {
-    if (isa <= Isa::kAvx512) isas.push_back(isa);
-  }
-  return isas;
+  return available_isas(Isa::kAvx512);
 }
 
 }  // namespace aquatint::kernels

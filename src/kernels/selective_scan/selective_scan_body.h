@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "kernels/selective_scan/selective_scan_args.h"
+#include "kernels/simd_lanes.h"
 #include "kernels/simd_math.h"
 
 namespace aquatint::kernels::scan {
@@ -20,19 +21,6 @@ constexpr int64_t kVectorsPerTile = 4;
 constexpr int64_t kVectorsPerStep = 4;
 // Up to here a run is a sequence of single steps.
 constexpr int64_t kFewTokens = 2;
-
-template <typename V>
-[[gnu::always_inline]] inline typename V::Reg load_upto(const float* p, int64_t n) {
-  return n >= V::kWidth ? V::load(p) : V::load_first(p, n);
-}
-template <typename V>
-[[gnu::always_inline]] inline void store_upto(float* p, typename V::Reg x, int64_t n) {
-  if (n >= V::kWidth) {
-    V::store(p, x);
-  } else {
-    V::store_first(p, x, n);
-  }
-}
 
 // What some vectors of channels need of up to kTokensAtOnce tokens, and their state. Several
 // vectors, so that the lines of memory that a token's row gives lie next to each other.

@@ -134,11 +134,7 @@ void ssd_chunked(SsdArithmetic arithmetic, const SsdShape& shape, const SsdInput
 }
 
 std::vector<Isa> ssd_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : available_isas()) {
-    if (isa <= Isa::kAvx512) isas.push_back(isa);
-  }
-  return isas;
+  return available_isas(Isa::kAvx512);
 }
 
 }  // namespace aquatint::kernels

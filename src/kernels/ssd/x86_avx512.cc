@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels/simd_avx512.h"
+#include "kernels/simd_denormals.h"
 #include "kernels/ssd/chunked_body.h"
 #include "kernels/ssd/recurrent_body.h"
 
@@ -13,18 +14,6 @@ struct Lanes : Vec {
   static constexpr int64_t kChunk = 32;  // tokens
   static constexpr bool kPairs = false;
 };
-
-// Products of decays run through denormal numbers on their way to zero. They are slow and too small
-// to matter: flush them.
-constexpr unsigned kFlushDenormals = 0x8040;
-
-template <void (*kRun)(const Task& task, void* scratch) noexcept>
-void flushed(const Task& task, void* scratch) noexcept {
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(mode | kFlushDenormals);
-  kRun(task, scratch);
-  _mm_setcsr(mode);
-}
 
 }  // namespace
 

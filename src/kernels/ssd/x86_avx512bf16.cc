@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels/simd_avx512.h"
+#include "kernels/simd_denormals.h"
 #include "kernels/ssd/chunked_body.h"
 
 namespace aquatint::kernels::ssd {
@@ -38,18 +39,8 @@ struct Lanes : Vec {
   }
 };
 
-// As in x86_avx512.cc.
-constexpr unsigned kFlushDenormals = 0x8040;
-
-void run(const Task& task, void* scratch) noexcept {
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(mode | kFlushDenormals);
-  chunked_run<Lanes>(task, scratch);
-  _mm_setcsr(mode);
-}
-
 }  // namespace
 
-const Form kAvx512Bf16Chunked = {run, chunked_scratch<Lanes>};
+const Form kAvx512Bf16Chunked = {flushed<chunked_run<Lanes>>, chunked_scratch<Lanes>};
 
 }  // namespace aquatint::kernels::ssd
