@@ -5,19 +5,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/quantized_row.h"
+
 namespace aquatint::kernels {
 namespace {
 
-// Rows whose largest magnitude is below this become zero: 127 / absmax stays finite.
-constexpr float kSmallestRowAbsmax = 1e-30F;
 constexpr uint32_t kInfinityBits = 0x7f800000U;
-
-struct QuantizedRow {
-  int64_t group_size, groups;
-  int8_t* values;  // [group_size * groups]
-  float* scale;
-  int32_t* group_sums;  // [groups]
-};
 
 // y [columns], whose largest magnitude has the bits `absmax_bits`. False, and zeros, if not finite.
 template <typename V, typename Q>

@@ -8,9 +8,6 @@
 
 namespace aquatint::kernels::detail {
 
-// Rows whose largest magnitude is below this quantize to zero: 127 / absmax stays finite.
-inline constexpr float kActivationSmallestAbsmax = 1e-30f;
-
 // Pointers are to whole matrices as in activation.h.
 struct GatedInt8Args {
   const float* gate = nullptr;

@@ -1,7 +1,7 @@
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/activation/activation_internal.h"
+#include "kernels/quantize_reference.h"
 
 namespace aquatint::kernels::detail {
 namespace {
@@ -37,37 +37,15 @@ void gated(Activation activation, const float* gate, const float* up, std::int64
   }
 }
 
-bool quantize_row(const GatedInt8Args& a, std::int64_t m, const float* y) {
-  const std::int64_t padded = a.group_size * a.groups;
-  std::int8_t* values = a.values + m * padded;
-  float absmax = 0;
-  bool finite = true;
-  for (std::int64_t k = 0; k < a.columns; ++k) {
-    finite = finite && std::isfinite(y[k]);
-    absmax = std::max(absmax, std::abs(y[k]));
-  }
-  const bool zero = !finite || absmax < kActivationSmallestAbsmax;
-  a.scales[m] = zero ? 0.0f : absmax / 127.0f;
-  const float inverse = zero ? 0.0f : 127.0f / absmax;
-  for (std::int64_t k = 0; k < padded; ++k) {
-    const float q = k < a.columns && !zero ? std::rint(y[k] * inverse) : 0.0f;
-    values[k] = static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f));
-  }
-  for (std::int64_t g = 0; g < a.groups; ++g) {
-    std::int32_t sum = 0;
-    for (std::int64_t k = 0; k < a.group_size; ++k) sum += values[g * a.group_size + k];
-    a.group_sums[m * a.groups + g] = sum;
-  }
-  return finite;
-}
-
 bool gated_int8(Activation activation, const GatedInt8Args& a, std::int64_t begin,
                 std::int64_t end) noexcept {
   bool finite = true;
   for (std::int64_t m = begin; m < end; ++m) {
     const float* up = a.up != nullptr ? a.up + m * a.columns : nullptr;
     gated(activation, a.gate + m * a.columns, up, a.columns, a.buffer);
-    finite = quantize_row(a, m, a.buffer) && finite;
+    const QuantizedRow row{a.group_size, a.groups, a.values + m * a.group_size * a.groups,
+                           a.scales + m, a.group_sums + m * a.groups};
+    finite = quantize_row_reference(a.buffer, a.columns, row) && finite;
   }
   return finite;
 }

@@ -1,18 +1,13 @@
 #include "kernels/layer_norm/layer_norm.h"
 
-#include <algorithm>
-#include <atomic>
 #include <vector>
 
 #include "base/error.h"
-#include "base/threads.h"
 #include "kernels/layer_norm/variants.h"
+#include "kernels/norm_rows.h"
 
 namespace aquatint::kernels {
 namespace {
-
-// Fewer elements than this are not worth waking another thread for.
-constexpr std::int64_t kElementsPerThread = 16384;
 
 const detail::LayerNormKernels& kernels() {
   static const detail::LayerNormKernels* const chosen = [] {
@@ -25,19 +20,10 @@ const detail::LayerNormKernels& kernels() {
   return *chosen;
 }
 
-// Runs `function` over all rows on all threads; each gets a row buffer as `y` if `buffered`.
 bool run(detail::LayerNormFunction function, const detail::LayerNormArgs& args, std::int64_t rows,
          bool buffered) {
   AQUATINT_ASSERT(args.columns > 0 && args.w != nullptr && args.b != nullptr);
-  std::atomic<bool> finite{true};
-  const std::int64_t grain = std::max<std::int64_t>(1, kElementsPerThread / args.columns);
-  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    detail::LayerNormArgs own = args;
-    std::vector<float> buffer(buffered ? static_cast<std::size_t>(args.columns) : 0);
-    if (buffered) own.y = buffer.data();
-    if (!function(own, begin, end)) finite = false;
-  });
-  return finite;
+  return run_norm_rows(function, args, rows, buffered);
 }
 
 detail::LayerNormArgs make_args(const float* x, const float* w, const float* b,

@@ -6,9 +6,6 @@
 
 namespace aquatint::kernels::detail {
 
-// Rows whose largest magnitude is below this quantize to zero: 127 / absmax stays finite.
-inline constexpr float kLayerNormSmallestAbsmax = 1e-30f;
-
 // Pointers are to whole matrices as in layer_norm.h; fields a form has no use for are ignored.
 struct LayerNormArgs {
   const float* x = nullptr;

@@ -26,9 +26,6 @@ using QuantizeRowsInt8Fn = bool (*)(const QuantizeRowsInt8Args&, std::int64_t be
 using RoundRowsBf16Fn = bool (*)(const RoundRowsBf16Args&, std::int64_t begin,
                                  std::int64_t end) noexcept;
 
-// Rows whose largest magnitude is below this count as zero: 127 / absmax stays finite.
-inline constexpr float kSmallestAbsmax = 1e-30f;
-
 bool quantize_rows_int8_reference(const QuantizeRowsInt8Args& a, std::int64_t begin,
                                   std::int64_t end) noexcept;
 bool quantize_rows_int8_avx2(const QuantizeRowsInt8Args& a, std::int64_t begin,

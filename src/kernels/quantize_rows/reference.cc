@@ -2,36 +2,18 @@
 #include <cmath>
 
 #include "base/dtype.h"
+#include "kernels/quantize_reference.h"
 #include "kernels/quantize_rows/quantize_rows_variants.h"
 
 namespace aquatint::kernels {
 
 bool quantize_rows_int8_reference(const QuantizeRowsInt8Args& a, std::int64_t begin,
                                   std::int64_t end) noexcept {
-  const std::int64_t padded = a.group_size * a.groups;
   bool all_finite = true;
   for (std::int64_t m = begin; m < end; ++m) {
-    const float* x = a.x + m * a.columns;
-    std::int8_t* values = a.values + m * padded;
-    std::int32_t* sums = a.group_sums + m * a.groups;
-    float absmax = 0.0f;
-    bool finite = true;
-    for (std::int64_t k = 0; k < a.columns; ++k) {
-      finite = finite && std::isfinite(x[k]);
-      absmax = std::max(absmax, std::fabs(x[k]));
-    }
-    const bool zero = !finite || absmax < kSmallestAbsmax;
-    const float inverse = zero ? 0.0f : 127.0f / absmax;
-    a.scales[m] = zero ? 0.0f : absmax / 127.0f;
-    all_finite = all_finite && finite;
-    std::fill(sums, sums + a.groups, 0);
-    for (std::int64_t k = 0; k < padded; ++k) {
-      const bool present = !zero && k < a.columns;
-      const float q = present ? std::nearbyintf(x[k] * inverse) : 0.0f;
-      const int clamped = static_cast<int>(std::clamp(q, -127.0f, 127.0f));
-      values[k] = static_cast<std::int8_t>(clamped);
-      sums[k / a.group_size] += clamped;
-    }
+    const QuantizedRow row{a.group_size, a.groups, a.values + m * a.group_size * a.groups,
+                           a.scales + m, a.group_sums + m * a.groups};
+    all_finite = quantize_row_reference(a.x + m * a.columns, a.columns, row) && all_finite;
   }
   return all_finite;
 }

@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "kernels/quantize_rows/quantize_rows_variants.h"
+#include "kernels/quantized_row.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -78,7 +79,7 @@ bool quantize_rows_int8_avx2(const QuantizeRowsInt8Args& a, std::int64_t begin,
     const std::uint32_t bits = absmax_bits(x, a.columns);
     const bool finite = bits < 0x7f800000u;
     const float absmax = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(bits))));
-    const bool zero = !finite || absmax < kSmallestAbsmax;
+    const bool zero = !finite || absmax < kSmallestRowAbsmax;
     const float inverse = zero ? 0.0f : 127.0f / absmax;
     a.scales[m] = zero ? 0.0f : absmax / 127.0f;
     all_finite = all_finite && finite;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/quantize_reference.h"
 #include "kernels/rms_norm/rms_norm_internal.h"
 
 namespace aquatint::kernels::detail {
@@ -35,36 +36,17 @@ bool add_norm(const RmsNormArgs& a, std::int64_t begin, std::int64_t end) noexce
   return true;
 }
 
-// Row m of the dynamic form from its normalized values.
-bool quantize_row(const RmsNormArgs& a, std::int64_t m, const float* y) {
-  const std::int64_t padded = a.group_size * a.groups;
-  std::int8_t* values = a.values + m * padded;
-  float absmax = 0;
-  bool finite = true;
-  for (std::int64_t k = 0; k < a.columns; ++k) {
-    finite = finite && std::isfinite(y[k]);
-    absmax = std::max(absmax, std::abs(y[k]));
-  }
-  const bool zero = !finite || absmax < kRmsSmallestAbsmax;
-  a.scales[m] = zero ? 0.0f : absmax / 127.0f;
-  const float inverse = zero ? 0.0f : 127.0f / absmax;
-  for (std::int64_t k = 0; k < padded; ++k) {
-    const float q = k < a.columns && !zero ? std::rint(y[k] * inverse) : 0.0f;
-    values[k] = static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f));
-  }
-  for (std::int64_t g = 0; g < a.groups; ++g) {
-    std::int32_t sum = 0;
-    for (std::int64_t k = 0; k < a.group_size; ++k) sum += values[g * a.group_size + k];
-    a.group_sums[m * a.groups + g] = sum;
-  }
-  return finite;
+// Where row m of the dynamic form goes.
+QuantizedRow quantized_row(const RmsNormArgs& a, std::int64_t m) {
+  return {a.group_size, a.groups, a.values + m * a.group_size * a.groups, a.scales + m,
+          a.group_sums + m * a.groups};
 }
 
 bool norm_int8(const RmsNormArgs& a, std::int64_t begin, std::int64_t end) noexcept {
   bool finite = true;
   for (std::int64_t m = begin; m < end; ++m) {
     norm_row(a.x + m * a.columns, a.w, a.columns, a.eps, a.y);
-    finite = quantize_row(a, m, a.y) && finite;
+    finite = quantize_row_reference(a.y, a.columns, quantized_row(a, m)) && finite;
   }
   return finite;
 }

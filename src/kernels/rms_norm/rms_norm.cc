@@ -1,20 +1,15 @@
 #include "kernels/rms_norm/rms_norm.h"
 
-#include <algorithm>
-#include <atomic>
 #include <vector>
 
 #include "base/error.h"
-#include "base/threads.h"
 #include "device/cuda_kernel.h"
+#include "kernels/norm_rows.h"
 #include "kernels/rms_norm/cuda_args.h"
 #include "kernels/rms_norm/variants.h"
 
 namespace aquatint::kernels {
 namespace {
-
-// Fewer elements than this are not worth waking another thread for.
-constexpr std::int64_t kElementsPerThread = 16384;
 
 const detail::RmsNormKernels& kernels() {
   static const detail::RmsNormKernels* const chosen = [] {
@@ -27,19 +22,10 @@ const detail::RmsNormKernels& kernels() {
   return *chosen;
 }
 
-// Runs `function` over all rows on all threads; each gets a row buffer as `y` if `buffered`.
 bool run(detail::RmsNormFunction function, const detail::RmsNormArgs& args, std::int64_t rows,
          bool buffered) {
   AQUATINT_ASSERT(args.columns > 0);
-  std::atomic<bool> finite{true};
-  const std::int64_t grain = std::max<std::int64_t>(1, kElementsPerThread / args.columns);
-  parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    detail::RmsNormArgs own = args;
-    std::vector<float> buffer(buffered ? static_cast<std::size_t>(args.columns) : 0);
-    if (buffered) own.y = buffer.data();
-    if (!function(own, begin, end)) finite = false;
-  });
-  return finite;
+  return run_norm_rows(function, args, rows, buffered);
 }
 
 detail::RmsNormArgs make_args(const float* x, const float* w, std::int64_t columns, float eps) {

@@ -6,9 +6,6 @@
 
 namespace aquatint::kernels::detail {
 
-// Rows whose largest magnitude is below this quantize to zero: 127 / absmax stays finite.
-inline constexpr float kRmsSmallestAbsmax = 1e-30f;
-
 // Pointers are to whole matrices as in rms_norm.h; fields a form has no use for are ignored.
 struct RmsNormArgs {
   const float* x = nullptr;
