@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "kernels/cuda_testing.h"
 #include "kernels/gla/gla.h"
+#include "kernels/recurrence_testing.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -30,6 +31,7 @@ namespace {
 using std::int64_t;
 using testing::DeviceArray;
 using testing::gpu_stream;
+using testing::worst_error;
 
 std::size_t size_of(int64_t n) {
   return static_cast<std::size_t>(n);
@@ -102,14 +104,7 @@ struct Result {
 };
 
 std::vector<GlaSequence> sequences_of(const Problem& problem, float* states) {
-  std::vector<GlaSequence> sequences;
-  int64_t row = 0;
-  for (const int64_t length : problem.lengths) {
-    sequences.push_back({row, length, states});
-    states += problem.state_size();
-    row += length;
-  }
-  return sequences;
+  return testing::sequences_of<GlaSequence>(problem.lengths, states, problem.state_size());
 }
 
 Result reference(const Problem& problem) {
@@ -125,9 +120,7 @@ Result reference(const Problem& problem) {
 // The same over absolute values: the sum of the magnitudes of the terms of each result.
 Result magnitudes(const Problem& problem) {
   Problem absolute = problem;
-  for (auto* values : {&absolute.q, &absolute.k, &absolute.v, &absolute.state}) {
-    for (float& x : *values) x = std::fabs(x);
-  }
+  testing::make_absolute({&absolute.q, &absolute.k, &absolute.v, &absolute.state});
   return reference(absolute);
 }
 
@@ -168,18 +161,6 @@ Result run(const Form& form, const Problem& problem,
     for (GlaSequence& sequence : sequences) sequence.first_row += sequence.tokens;
   }
   return {o.host(), states.host()};
-}
-
-// Largest difference relative to the magnitude of the terms; infinite for anything not finite.
-double worst_error(const std::vector<float>& a, const std::vector<float>& b,
-                   const std::vector<float>& magnitude) {
-  double worst = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    if (!std::isfinite(a[i])) return std::numeric_limits<double>::infinity();
-    const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    worst = std::max(worst, difference / (static_cast<double>(magnitude[i]) + 1e-30));
-  }
-  return worst;
 }
 
 double relative_norm(const std::vector<float>& a, const std::vector<float>& b) {

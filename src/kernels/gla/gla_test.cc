@@ -14,11 +14,16 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/recurrence_testing.h"
 
 namespace aquatint::kernels {
 namespace {
 
 using std::int64_t;
+using testing::expect_close;
+using testing::make_absolute;
+using testing::sequences_of;
+using Result = testing::RecurrenceResult;
 
 std::size_t size_of(int64_t n) {
   return static_cast<std::size_t>(n);
@@ -78,10 +83,6 @@ GlaShape shape_of(int64_t heads, int64_t kv_heads, int64_t dk, int64_t dv) {
   return {heads, kv_heads, dk, dv, 1.0F / std::sqrt(static_cast<float>(dk))};
 }
 
-struct Result {
-  std::vector<float> o, state;
-};
-
 using Form = std::function<void(const GlaShape&, const GlaSequence*, int64_t, const float*,
                                 const float*, const float*, const float*, float*)>;
 
@@ -107,15 +108,9 @@ Result run_lengths(const Form& run, const Problem& problem, const std::vector<in
   const int64_t state_size = shape.kv_heads * shape.dk * shape.dv;
   Result result{std::vector<float>(size_of(problem.rows * shape.heads * shape.dv), NAN),
                 problem.state};
-  std::vector<GlaSequence> sequences;
-  int64_t row = 0;
-  for (const int64_t length : lengths) {
-    const auto index = static_cast<int64_t>(sequences.size());
-    sequences.push_back({row, length, result.state.data() + index * state_size});
-    row += length;
-  }
+  const auto sequences = sequences_of<GlaSequence>(lengths, result.state.data(), state_size);
   run(shape, sequences.data(), static_cast<int64_t>(sequences.size()), problem.q.data(),
-      problem.k.data(), problem.v.data(), problem.g.data(), result.o.data());
+      problem.k.data(), problem.v.data(), problem.g.data(), result.y.data());
   return result;
 }
 
@@ -128,7 +123,7 @@ Result run_pieces(const Form& run, const Problem& problem, const std::vector<int
   for (const int64_t piece : pieces) {
     const GlaSequence sequence = {row, piece, result.state.data()};
     run(shape, &sequence, 1, problem.q.data(), problem.k.data(), problem.v.data(), problem.g.data(),
-        result.o.data());
+        result.y.data());
     row += piece;
   }
   return result;
@@ -139,34 +134,11 @@ Result run_pieces(const Form& run, const Problem& problem, const std::vector<int
 // cancel.
 Result magnitudes(const Problem& problem, const std::vector<int64_t>& lengths) {
   Problem absolute = problem;
-  for (auto* values : {&absolute.q, &absolute.k, &absolute.v, &absolute.state}) {
-    for (float& x : *values) x = std::fabs(x);
-  }
+  make_absolute({&absolute.q, &absolute.k, &absolute.v, &absolute.state});
   return run_lengths(recurrent_on(Isa::kReference), absolute, lengths);
 }
 
-// Largest difference relative to the magnitude of the terms; infinite for anything not finite.
-double worst_error(const std::vector<float>& a, const std::vector<float>& b,
-                   const std::vector<float>& magnitude) {
-  double worst = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    if (!std::isfinite(a[i]) || !std::isfinite(b[i])) {
-      return std::numeric_limits<double>::infinity();
-    }
-    const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    worst = std::max(worst, difference / (static_cast<double>(magnitude[i]) + 1e-30));
-  }
-  return worst;
-}
-
 constexpr double kTolerance = 2e-6;
-
-void expect_close(const Result& actual, const Result& expected, const Result& magnitude,
-                  const std::string& what) {
-  EXPECT_LT(worst_error(actual.o, expected.o, magnitude.o), kTolerance) << what << ", outputs";
-  EXPECT_LT(worst_error(actual.state, expected.state, magnitude.state), kTolerance)
-      << what << ", state";
-}
 
 std::vector<Isa> simd_isas() {
   std::vector<Isa> isas = gla_isas();
@@ -186,9 +158,10 @@ void expect_all_forms_match(const Problem& problem, const std::vector<int64_t>& 
   for (const Isa isa : simd_isas()) {
     const Result recurrent = run_lengths(recurrent_on(isa), problem, lengths);
     const Result chunked = run_lengths(chunked_on(isa), problem, lengths);
-    expect_close(recurrent, expected, magnitude, label(problem, isa, "recurrent"));
-    expect_close(chunked, expected, magnitude, label(problem, isa, "chunked"));
-    expect_close(chunked, recurrent, magnitude, label(problem, isa, "chunked/recurrent"));
+    expect_close(recurrent, expected, magnitude, kTolerance, label(problem, isa, "recurrent"));
+    expect_close(chunked, expected, magnitude, kTolerance, label(problem, isa, "chunked"));
+    expect_close(chunked, recurrent, magnitude, kTolerance,
+                 label(problem, isa, "chunked/recurrent"));
   }
 }
 
@@ -256,11 +229,11 @@ TEST(Gla, AnySplitContinuesTheSameSequence) {
   for (const Isa isa : gla_isas()) {
     for (const Form& run : {recurrent_on(isa), chunked_on(isa)}) {
       const Result whole = run_pieces(run, problem, {257});
-      expect_close(run_pieces(run, problem, {1, 256}), whole, magnitude,
+      expect_close(run_pieces(run, problem, {1, 256}), whole, magnitude, kTolerance,
                    label(problem, isa, "1+256"));
-      expect_close(run_pieces(run, problem, {63, 65, 129}), whole, magnitude,
+      expect_close(run_pieces(run, problem, {63, 65, 129}), whole, magnitude, kTolerance,
                    label(problem, isa, "63+65+129"));
-      expect_close(run_pieces(run, problem, {200, 1, 1, 1, 54}), whole, magnitude,
+      expect_close(run_pieces(run, problem, {200, 1, 1, 1, 54}), whole, magnitude, kTolerance,
                    label(problem, isa, "prefill and steps"));
     }
   }
@@ -271,7 +244,7 @@ TEST(Gla, ForwardMatchesBothForms) {
   const Problem problem = make_problem(shape_of(3, 3, 32, 64), 258, 6, Gates::kTypical);
   const Result expected = run_lengths(recurrent_on(Isa::kReference), problem, lengths);
   expect_close(run_lengths(kForward, problem, lengths), expected, magnitudes(problem, lengths),
-               "forward");
+               kTolerance, "forward");
 }
 
 TEST(Gla, BytesDoNotDependOnTheNumberOfThreads) {
@@ -284,7 +257,7 @@ TEST(Gla, BytesDoNotDependOnTheNumberOfThreads) {
       for (const int threads : {2, 3, 5, 8}) {
         set_num_threads(threads);
         const Result many = run_lengths(run, problem, lengths);
-        EXPECT_EQ(one.o, many.o) << isa_name(isa) << ' ' << threads;
+        EXPECT_EQ(one.y, many.y) << isa_name(isa) << ' ' << threads;
         EXPECT_EQ(one.state, many.state) << isa_name(isa) << ' ' << threads;
       }
       set_num_threads(0);

@@ -12,11 +12,16 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/recurrence_testing.h"
 
 namespace aquatint::kernels {
 namespace {
 
 using std::int64_t;
+using testing::expect_close;
+using testing::make_absolute;
+using testing::sequences_of;
+using Result = testing::RecurrenceResult;
 
 std::size_t size_of(int64_t n) {
   return static_cast<std::size_t>(n);
@@ -77,20 +82,11 @@ Problem make_problem(int64_t channels, int64_t states, int64_t rows, int64_t seq
   return p;
 }
 
-struct Result {
-  std::vector<float> y, state;
-};
-
 // Runs sequences of the given lengths one after the other in the rows of the problem.
 Result run_lengths(Isa isa, const Problem& p, const std::vector<int64_t>& lengths) {
   Result result{std::vector<float>(size_of(p.rows * p.channels), NAN), p.state};
-  std::vector<ScanSequence> sequences;
-  int64_t row = 0;
-  for (const int64_t length : lengths) {
-    const auto index = static_cast<int64_t>(sequences.size());
-    sequences.push_back({row, length, result.state.data() + index * p.states * p.channels});
-    row += length;
-  }
+  const auto sequences =
+      sequences_of<ScanSequence>(lengths, result.state.data(), p.states * p.channels);
   selective_scan(p.inputs(), sequences.data(), static_cast<int64_t>(sequences.size()),
                  result.y.data(), isa);
   return result;
@@ -111,41 +107,19 @@ Result run_pieces(Isa isa, const Problem& p, const std::vector<int64_t>& pieces)
 // The same recurrence over absolute values: the magnitude of the terms that each result sums, below
 // which no float32 algorithm's rounding goes.
 Result magnitudes(Problem p, const std::vector<int64_t>& lengths) {
-  for (auto* values : {&p.x, &p.bc, &p.state, &p.skip}) {
-    for (float& value : *values) value = std::fabs(value);
-  }
+  make_absolute({&p.x, &p.bc, &p.state, &p.skip});
   Result result = run_lengths(Isa::kReference, p, lengths);
   for (float& y : result.y) y = std::fabs(y);
   return result;
 }
 
-double worst_error(const std::vector<float>& a, const std::vector<float>& b,
-                   const std::vector<float>& magnitude) {
-  double worst = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    if (!std::isfinite(a[i]) || !std::isfinite(b[i])) {
-      return std::numeric_limits<double>::infinity();
-    }
-    const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    worst = std::max(worst, difference / (static_cast<double>(magnitude[i]) + 1e-30));
-  }
-  return worst;
-}
-
 constexpr double kTolerance = 1e-5;
-
-void expect_close(const Result& actual, const Result& expected, const Result& magnitude,
-                  const std::string& what) {
-  EXPECT_LT(worst_error(actual.y, expected.y, magnitude.y), kTolerance) << what << ", outputs";
-  EXPECT_LT(worst_error(actual.state, expected.state, magnitude.state), kTolerance)
-      << what << ", state";
-}
 
 void expect_all_match(const Problem& p, const std::vector<int64_t>& lengths) {
   const Result expected = run_lengths(Isa::kReference, p, lengths);
   const Result magnitude = magnitudes(p, lengths);
   for (const Isa isa : selective_scan_isas()) {
-    expect_close(run_lengths(isa, p, lengths), expected, magnitude,
+    expect_close(run_lengths(isa, p, lengths), expected, magnitude, kTolerance,
                  fmt::format("{} channels {} states {} rows {}", isa_name(isa), p.channels,
                              p.states, p.rows));
   }
@@ -211,10 +185,11 @@ TEST(SelectiveScan, AnySplitContinuesTheSameSequence) {
   for (const Isa isa : selective_scan_isas()) {
     const Result whole = run_pieces(isa, p, {100});
     for (int64_t first = 1; first < 100; ++first) {
-      expect_close(run_pieces(isa, p, {first, 100 - first}), whole, magnitude,
+      expect_close(run_pieces(isa, p, {first, 100 - first}), whole, magnitude, kTolerance,
                    fmt::format("{} {}+{}", isa_name(isa), first, 100 - first));
     }
-    expect_close(run_pieces(isa, p, {40, 1, 1, 1, 2, 55}), whole, magnitude, "prefill and steps");
+    expect_close(run_pieces(isa, p, {40, 1, 1, 1, 2, 55}), whole, magnitude, kTolerance,
+                 "prefill and steps");
   }
 }
 

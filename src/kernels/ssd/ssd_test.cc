@@ -13,11 +13,17 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/recurrence_testing.h"
 
 namespace aquatint::kernels {
 namespace {
 
 using std::int64_t;
+using testing::expect_close;
+using testing::make_absolute;
+using testing::sequences_of;
+using testing::worst_error;
+using Result = testing::RecurrenceResult;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -86,10 +92,6 @@ Problem make_problem(const SsdShape& shape, int64_t rows, int64_t sequences = 1,
   return p;
 }
 
-struct Result {
-  std::vector<float> y, state;
-};
-
 using Form =
     std::function<void(const SsdShape&, const SsdInputs&, const SsdSequence*, int64_t, float*)>;
 
@@ -110,13 +112,7 @@ const Form kForward = [](const SsdShape& shape, const SsdInputs& in, const SsdSe
 // Runs sequences of the given lengths one after the other in the rows of the problem.
 Result run_lengths(const Form& run, const Problem& p, const std::vector<int64_t>& lengths) {
   Result result{std::vector<float>(size_of(p.rows * p.columns()), NAN), p.state};
-  std::vector<SsdSequence> sequences;
-  int64_t row = 0;
-  for (const int64_t length : lengths) {
-    const auto index = static_cast<int64_t>(sequences.size());
-    sequences.push_back({row, length, result.state.data() + index * p.state_size()});
-    row += length;
-  }
+  const auto sequences = sequences_of<SsdSequence>(lengths, result.state.data(), p.state_size());
   run(p.shape, p.inputs(), sequences.data(), static_cast<int64_t>(sequences.size()),
       result.y.data());
   return result;
@@ -137,31 +133,11 @@ Result run_pieces(const Form& run, const Problem& p, const std::vector<int64_t>&
 // The same recurrence over absolute values: the magnitude of the terms that each result sums, below
 // which no float32 algorithm's rounding goes.
 Result magnitudes(Problem p, const std::vector<int64_t>& lengths) {
-  for (auto* values : {&p.xbc, &p.state, &p.skip}) {
-    for (float& value : *values) value = std::fabs(value);
-  }
+  make_absolute({&p.xbc, &p.state, &p.skip});
   return run_lengths(recurrent_on(Isa::kReference), p, lengths);
 }
 
-double worst_error(const std::vector<float>& a, const std::vector<float>& b,
-                   const std::vector<float>& magnitude) {
-  double worst = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    if (!std::isfinite(a[i]) || !std::isfinite(b[i])) return kInfinity;
-    const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    worst = std::max(worst, difference / (static_cast<double>(magnitude[i]) + 1e-30));
-  }
-  return worst;
-}
-
 constexpr double kTolerance = 1e-5;
-
-void expect_close(const Result& actual, const Result& expected, const Result& magnitude,
-                  const std::string& what) {
-  EXPECT_LT(worst_error(actual.y, expected.y, magnitude.y), kTolerance) << what << ", outputs";
-  EXPECT_LT(worst_error(actual.state, expected.state, magnitude.state), kTolerance)
-      << what << ", state";
-}
 
 std::string label(const Problem& p, Isa isa, const char* form) {
   return fmt::format("{} {} heads {}/{} of {}, {} states, {} rows", isa_name(isa), form,
@@ -174,9 +150,9 @@ void expect_all_forms_match(const Problem& p, const std::vector<int64_t>& length
   for (const Isa isa : ssd_isas()) {
     const Result recurrent = run_lengths(recurrent_on(isa), p, lengths);
     const Result chunked = run_lengths(chunked_on(isa), p, lengths);
-    expect_close(recurrent, expected, magnitude, label(p, isa, "recurrent"));
-    expect_close(chunked, expected, magnitude, label(p, isa, "chunked"));
-    expect_close(chunked, recurrent, magnitude, label(p, isa, "chunked/recurrent"));
+    expect_close(recurrent, expected, magnitude, kTolerance, label(p, isa, "recurrent"));
+    expect_close(chunked, expected, magnitude, kTolerance, label(p, isa, "chunked"));
+    expect_close(chunked, recurrent, magnitude, kTolerance, label(p, isa, "chunked/recurrent"));
   }
 }
 
@@ -249,7 +225,8 @@ TEST(Ssd, SequencesOfOneCallAreIndependent) {
   const Problem p = make_problem({4, 2, 24, 20}, 216, 7);
   expect_all_forms_match(p, lengths);
   const Result expected = run_lengths(recurrent_on(Isa::kReference), p, lengths);
-  expect_close(run_lengths(kForward, p, lengths), expected, magnitudes(p, lengths), "forward");
+  expect_close(run_lengths(kForward, p, lengths), expected, magnitudes(p, lengths), kTolerance,
+               "forward");
 }
 
 TEST(Ssd, AnySplitContinuesTheSameSequence) {
@@ -259,13 +236,13 @@ TEST(Ssd, AnySplitContinuesTheSameSequence) {
     for (const Form& run : {recurrent_on(isa), chunked_on(isa)}) {
       const Result whole = run_pieces(run, p, {100});
       for (int64_t first = 1; first < 100; ++first) {
-        expect_close(run_pieces(run, p, {first, 100 - first}), whole, magnitude,
+        expect_close(run_pieces(run, p, {first, 100 - first}), whole, magnitude, kTolerance,
                      label(p, isa, fmt::format("{}+{}", first, 100 - first).c_str()));
       }
     }
   }
   expect_close(run_pieces(kForward, p, {40, 1, 1, 1, 5, 52}), run_pieces(kForward, p, {100}),
-               magnitude, "prefill and steps");
+               magnitude, kTolerance, "prefill and steps");
 }
 
 // Operands of the products with the state are rounded to 8 bits of mantissa: a product of two is
