@@ -57,6 +57,23 @@ void report_share_of_copy(benchmark::State& state, double bytes, const Body& bod
   state.counters["share_of_copy"] = bytes / best / ceiling;
 }
 
+// Runs one token through the states of all layers of a model in turn, so that they come from where
+// they would come from when decoding. `bytes` are moved in all; `ceiling` is what could be moved in
+// a second.
+template <typename RunLayer>
+void report_decode(benchmark::State& state, std::int64_t layers, double bytes, double ceiling,
+                   const RunLayer& run_layer) {
+  double best = 1e30;
+  for (auto _ : state) {
+    best = std::min(best, best_seconds(7, [&] {
+                      for (std::int64_t layer = 0; layer < layers; ++layer) run_layer(layer);
+                    }));
+  }
+  state.counters["us/layer"] = best * 1e6 / static_cast<double>(layers);
+  state.counters["GB/s"] = bytes / best * 1e-9;
+  state.counters["share_of_copy"] = bytes / best / ceiling;
+}
+
 // Bytes per second that a threaded search for an absent byte (vector code in any libc) reads.
 inline double read_bandwidth(std::int64_t footprint) {
   const std::int64_t n = std::max<std::int64_t>(footprint, 1);

@@ -23,15 +23,26 @@ double seconds_per_call(const Body& body, int calls = 20) {
          calls;
 }
 
-// n numbers between -1 and 1.
-inline std::vector<float> quick_numbers(std::int64_t n) {
-  std::vector<float> x(static_cast<std::size_t>(n));
-  unsigned bits = 12345;
-  for (float& value : x) {
+// n values of random bits, made by `value(bits)`.
+template <typename Value>
+auto quick_values(std::int64_t n, unsigned bits, const Value& value) {
+  std::vector<decltype(value(bits))> x(static_cast<std::size_t>(n));
+  for (auto& each : x) {
     bits = bits * 1664525U + 1013904223U;
-    value = static_cast<float>(bits >> 8) * 0x1p-23F - 1.0F;
+    each = value(bits);
   }
   return x;
+}
+
+// n numbers between -1 and 1.
+inline std::vector<float> quick_numbers(std::int64_t n) {
+  return quick_values(
+      n, 12345, [](unsigned bits) { return static_cast<float>(bits >> 8) * 0x1p-23F - 1.0F; });
+}
+
+// n bytes of any value.
+inline std::vector<std::int8_t> quick_bytes(std::int64_t n, unsigned seed = 12345) {
+  return quick_values(n, seed, [](unsigned bits) { return static_cast<std::int8_t>(bits >> 24); });
 }
 
 // Bytes read plus bytes written per second by copies of `bytes` on the device.

@@ -19,12 +19,11 @@ enum class Form { kW4A16, kW8A8, kBF16 };
 
 Tensor random_bytes(const Shape& shape, DType type) {
   Tensor t = Tensor::empty(shape, type);
-  unsigned bits = 12345;
+  const auto bytes = testing::quick_bytes(static_cast<std::int64_t>(t.nbytes()));
   auto* to = reinterpret_cast<std::uint8_t*>(t.mutable_bytes());
-  for (std::size_t i = 0; i < t.nbytes(); ++i) {
-    bits = bits * 1664525U + 1013904223U;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    to[i] = static_cast<std::uint8_t>(bytes[i]);
     // bfloat16 between 2^-7 and 2, of either sign
-    to[i] = static_cast<std::uint8_t>(bits >> 24);
     if (type == DType::kBF16 && i % 2 == 1)
       to[i] = static_cast<std::uint8_t>((to[i] & 0x83) | 0x3c);
   }

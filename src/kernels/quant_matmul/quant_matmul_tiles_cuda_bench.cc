@@ -6,8 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/bench_ceilings.h"
-#include "kernels/cuda_testing.h"
+#include "kernels/bench_cuda.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/quant_matmul/quant_matmul.h"
 
@@ -16,25 +15,15 @@ namespace {
 
 using testing::DeviceArray;
 using testing::gpu_stream;
-
-constexpr int kCalls = 20;
+using testing::quick_bytes;
 
 enum class Way { kTilesBf16, kTilesF32, kTilesAdd, kLibrary, kLibraryFinished };
-
-std::vector<std::int8_t> integers(std::int64_t n, unsigned bits) {
-  std::vector<std::int8_t> values(static_cast<std::size_t>(n));
-  for (auto& value : values) {
-    bits = bits * 1664525U + 1013904223U;
-    value = static_cast<std::int8_t>(static_cast<int>(bits >> 24) - 128);
-  }
-  return values;
-}
 
 GpuWeights weights(std::int64_t outputs, std::int64_t columns, unsigned seed) {
   QuantizedMatrix m;
   m.scheme = {8, true, Granularity::kRow, 0};
   m.values = Tensor::empty({outputs, columns}, DType::kI8);
-  const auto values = integers(outputs * columns, seed);
+  const auto values = quick_bytes(outputs * columns, seed);
   std::copy(values.begin(), values.end(), m.values.mutable_data<std::int8_t>());
   m.scales = Tensor::empty({outputs, 1}, DType::kF32);
   std::fill_n(m.scales.mutable_data<float>(), outputs, 0.01f);
@@ -46,7 +35,7 @@ GpuWeights weights(std::int64_t outputs, std::int64_t columns, unsigned seed) {
 struct Operands {
   Operands(std::int64_t rows, std::int64_t outputs, std::int64_t columns, unsigned seed)
       : w(weights(outputs, columns, seed)),
-        x(integers(rows * w.padded_columns, seed + 1)),
+        x(quick_bytes(rows * w.padded_columns, seed + 1)),
         scales(std::vector<float>(static_cast<std::size_t>(rows), 0.01f)),
         sums(std::vector<std::int32_t>(static_cast<std::size_t>(rows))) {}
   Int8Rows rows() const { return {x.data(), scales.data(), sums.data()}; }
@@ -93,16 +82,12 @@ void product_bench(benchmark::State& state, Way way) {
   const auto n = static_cast<std::size_t>(rows * outputs);
   const DeviceArray y(std::vector<float>(n, 0.0f));
   const DeviceArray sums(std::vector<std::int32_t>(tiles ? 1 : n));
-  const auto run = [&] {
-    for (int i = 0; i < kCalls; ++i) {
-      multiply(way, *operands[static_cast<std::size_t>(i % 3)], rows, y.data(), sums.data());
-    }
-    gpu_stream().synchronize();
-  };
   double best = 1e30;
   for (auto _ : state) {
-    run();
-    best = std::min(best, best_seconds(5, run) / kCalls);
+    best = std::min(best, testing::seconds_per_call([&](int i) {
+                      multiply(way, *operands[static_cast<std::size_t>(i % 3)], rows, y.data(),
+                               sums.data());
+                    }));
   }
   state.counters["us"] = best * 1e6;
   state.counters["TOP/s"] =

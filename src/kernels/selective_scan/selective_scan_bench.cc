@@ -77,22 +77,12 @@ BENCHMARK(prefill_bench)
     ->Iterations(3)
     ->Unit(benchmark::kMillisecond);
 
-// One token through the states of all layers of a model in turn, so that they come from where they
-// would come from when decoding.
 void decode_bench(benchmark::State& state) {
   const std::int64_t batch = state.range(2), layers = state.range(3);
   Problem problem(state.range(0), state.range(1), batch, 1, layers);
   const double bytes = 4.0 * static_cast<double>(2 * problem.state.size() + problem.rates.size());
   const double ceiling = copy_bandwidth(static_cast<std::int64_t>(bytes));
-  double best = 1e30;
-  for (auto _ : state) {
-    best = std::min(best, best_seconds(7, [&] {
-                      for (std::int64_t layer = 0; layer < layers; ++layer) problem.run(layer);
-                    }));
-  }
-  state.counters["us/layer"] = best * 1e6 / static_cast<double>(layers);
-  state.counters["GB/s"] = bytes / best * 1e-9;
-  state.counters["share_of_copy"] = bytes / best / ceiling;
+  report_decode(state, layers, bytes, ceiling, [&](std::int64_t layer) { problem.run(layer); });
 }
 BENCHMARK(decode_bench)
     ->Name("selective_scan_decode")
