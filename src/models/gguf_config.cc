@@ -1,14 +1,13 @@
 // config.json from the metadata of a GGUF file. The keys of each architecture are those that
 // llama.cpp's converters write (docs/formats/gguf.md).
-#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <numbers>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "models/gguf_model.h"
+#include "models/rope_scaling.h"
 
 namespace aquatint {
 namespace {
@@ -179,7 +178,6 @@ class ConfigBuilder {
   // the limits below; the factor is that of the lowest frequency, and every other number must be
   // what the formula gives (specification: docs/models/llama.md).
   json llama3_scaling(double theta, std::int64_t head_dim) const {
-    constexpr double kLow = 1.0, kHigh = 4.0;
     const double original = static_cast<double>(
         m_.find_int(key("rope.scaling.original_context_length")).value_or(8192));
     const Tensor divisors = file_.tensor("rope_freqs.weight").to_f32();
@@ -189,13 +187,11 @@ class ConfigBuilder {
             m_.origin(), count, head_dim);
     }
     const auto* values = divisors.data<float>();
-    const double factor = static_cast<double>(values[count - 1]);
+    const Llama3Scaling scaling{original, static_cast<double>(values[count - 1]), 1.0, 4.0};
     for (std::int64_t i = 0; i < count; ++i) {
       const double w =
           std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-      const double turns = original * w / (2 * std::numbers::pi);
-      const double mix = std::clamp((turns - kLow) / (kHigh - kLow), 0.0, 1.0);
-      const double expected = 1.0 / ((1.0 - mix) / factor + mix);
+      const double expected = w / scaling.frequency(w);
       if (!(std::abs(static_cast<double>(values[i]) - expected) <= 1e-3 * expected)) {
         raise(ErrorKind::kUnsupported,
               "'{}': rope_freqs.weight divides frequency {} by {}; Llama 3's rule gives {}",
@@ -203,9 +199,9 @@ class ConfigBuilder {
       }
     }
     return {{"rope_type", "llama3"},
-            {"factor", shortest(factor)},
-            {"low_freq_factor", kLow},
-            {"high_freq_factor", kHigh},
+            {"factor", shortest(scaling.factor)},
+            {"low_freq_factor", scaling.low},
+            {"high_freq_factor", scaling.high},
             {"original_max_position_embeddings", static_cast<std::int64_t>(original)}};
   }
 

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "base/threads.h"
 
 namespace aquatint {
 
@@ -82,8 +81,8 @@ std::vector<Row> gpt2_rows() {
   };
 }
 
-// What Mamba and Mamba-2 share.
-std::vector<Row> state_space_rows() {
+// What Mamba and Mamba-2 share; `decays` and `skips` say in which form A and D are.
+std::vector<Row> state_space_rows(Form decays, Form skips) {
   return {
       {"token_embd.weight", "backbone.embeddings.weight"},
       {"output_norm.weight", "backbone.norm_f.weight"},
@@ -91,17 +90,17 @@ std::vector<Row> state_space_rows() {
       {"blk.#.attn_norm.weight", "backbone.layers.#.norm.weight"},
       {"blk.#.ssm_in.weight", "backbone.layers.#.mixer.in_proj.weight"},
       {"blk.#.ssm_in.bias", "backbone.layers.#.mixer.in_proj.bias"},
-      {"blk.#.ssm_conv1d.weight", "backbone.layers.#.mixer.conv1d.weight", Form::kSqueezed},
+      {"blk.#.ssm_conv1d.weight", "backbone.layers.#.mixer.conv1d.weight", Form::kConvolution},
       {"blk.#.ssm_conv1d.bias", "backbone.layers.#.mixer.conv1d.bias"},
-      {"blk.#.ssm_a", "backbone.layers.#.mixer.A_log", Form::kLogDecay},
-      {"blk.#.ssm_d", "backbone.layers.#.mixer.D", Form::kSqueezed},
+      {"blk.#.ssm_a", "backbone.layers.#.mixer.A_log", decays},
+      {"blk.#.ssm_d", "backbone.layers.#.mixer.D", skips},
       {"blk.#.ssm_out.weight", "backbone.layers.#.mixer.out_proj.weight"},
       {"blk.#.ssm_out.bias", "backbone.layers.#.mixer.out_proj.bias"},
   };
 }
 
 std::vector<Row> mamba_rows() {
-  std::vector<Row> rows = state_space_rows();
+  std::vector<Row> rows = state_space_rows(Form::kLogDecay, Form::kSame);
   rows.push_back({"blk.#.ssm_x.weight", "backbone.layers.#.mixer.x_proj.weight"});
   rows.push_back({"blk.#.ssm_dt.weight", "backbone.layers.#.mixer.dt_proj.weight"});
   rows.push_back({"blk.#.ssm_dt.bias", "backbone.layers.#.mixer.dt_proj.bias"});
@@ -109,9 +108,9 @@ std::vector<Row> mamba_rows() {
 }
 
 std::vector<Row> mamba2_rows() {
-  std::vector<Row> rows = state_space_rows();
+  std::vector<Row> rows = state_space_rows(Form::kLogDecayColumn, Form::kColumn);
   rows.push_back({"blk.#.ssm_dt.bias", "backbone.layers.#.mixer.dt_bias"});
-  rows.push_back({"blk.#.ssm_norm.weight", "backbone.layers.#.mixer.norm.weight", Form::kSqueezed});
+  rows.push_back({"blk.#.ssm_norm.weight", "backbone.layers.#.mixer.norm.weight", Form::kFlat});
   return rows;
 }
 
@@ -147,19 +146,8 @@ Tensor unpair_rows(const Tensor& stored, std::int64_t heads, const std::string& 
   return out;
 }
 
-Tensor transposed(const Tensor& stored) {
-  const std::int64_t rows = stored.dim(0), columns = stored.dim(1);
-  const std::size_t size = dtype_size(stored.dtype());
-  const Tensor out = Tensor::empty({columns, rows}, stored.dtype());
-  parallel_for(columns, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) {
-      for (std::int64_t r = 0; r < rows; ++r) {
-        std::memcpy(out.mutable_bytes() + static_cast<std::size_t>(c * rows + r) * size,
-                    stored.bytes() + static_cast<std::size_t>(r * columns + c) * size, size);
-      }
-    }
-  });
-  return out;
+bool is_decay(Form form) {
+  return form == Form::kLogDecay || form == Form::kLogDecayColumn;
 }
 
 Tensor log_decays(const Tensor& stored, const Shape& shape, const std::string& name) {
@@ -230,16 +218,23 @@ GgufTensors::GgufTensors(std::shared_ptr<const GgufFile> file) : file_(std::move
 void GgufTensors::add(const std::string& name, Source source, const TensorEntry& stored) {
   TensorEntry entry = stored;
   std::vector<std::int64_t>& shape = entry.shape;
-  if (source.form == Form::kTransposed) std::reverse(shape.begin(), shape.end());
-  if (source.form == Form::kSqueezed || source.form == Form::kLogDecay) {
-    // llama.cpp drops or adds dimensions of one: a convolution is [channels, 1, taps] here, the
-    // numbers of a head or a channel are a vector.
-    const bool convolution = name.ends_with(".conv1d.weight") && shape.size() == 2;
-    const bool norm = name.ends_with(".norm.weight") && shape.size() == 2;
-    if (convolution) shape.insert(shape.begin() + 1, 1);
-    if (norm) shape = {shape[0] * shape[1]};
-    const bool per_head = architecture_ == "mamba2" && shape.size() == 2;
-    if (per_head && shape[1] == 1) shape.pop_back();
+  const bool matrix = shape.size() == 2;
+  switch (source.form) {
+    case Form::kTransposed:
+      std::reverse(shape.begin(), shape.end());
+      break;
+    case Form::kConvolution:
+      if (matrix) shape.insert(shape.begin() + 1, 1);
+      break;
+    case Form::kFlat:
+      if (matrix) shape = {shape[0] * shape[1]};
+      break;
+    case Form::kColumn:
+    case Form::kLogDecayColumn:
+      if (matrix && shape[1] == 1) shape.pop_back();
+      break;
+    default:
+      break;
   }
   entries_.emplace(name, std::move(entry));
   sources_.emplace(name, std::move(source));
@@ -262,7 +257,7 @@ DType GgufTensors::dtype(const std::string& name) const {
   entry(name);
   const Source& source = sources_.at(name);
   const DType stored = file_->dtype(source.stored);
-  return source.form == Form::kLogDecay ? DType::kF32 : stored;
+  return is_decay(source.form) ? DType::kF32 : stored;
 }
 
 Tensor GgufTensors::tensor(const std::string& name) const {
@@ -272,14 +267,17 @@ Tensor GgufTensors::tensor(const std::string& name) const {
   switch (source.form) {
     case Form::kSame:
       return stored;
-    case Form::kSqueezed:
+    case Form::kConvolution:
+    case Form::kFlat:
+    case Form::kColumn:
       return stored.reshape(shape);
     case Form::kTransposed:
-      return stored.shape().rank() == 2 ? transposed(stored) : stored;
+      return stored.shape().rank() == 2 ? stored.transposed() : stored;
     case Form::kQueryRows:
     case Form::kKeyRows:
       return unpair_rows(stored, heads_of(source.form), name);
     case Form::kLogDecay:
+    case Form::kLogDecayColumn:
       return log_decays(stored, shape, source.stored);
   }
   return stored;

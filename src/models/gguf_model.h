@@ -24,14 +24,17 @@ class GgufTensors : public TensorFiles {
   Tensor tensor(const std::string& name) const override;
 
  private:
-  // How a stored tensor is made one of Hugging Face's.
+  // How a stored tensor is made one of Hugging Face's. llama.cpp drops or adds dimensions of one.
   enum class Form {
     kSame,
-    kSqueezed,    // the same elements under another shape
-    kTransposed,  // [outputs, inputs] stored, [inputs, outputs] wanted
-    kQueryRows,   // rows of rotary query heads, pairs side by side
-    kKeyRows,     // the same of key heads
-    kLogDecay,    // -exp(x) stored, x wanted
+    kConvolution,     // [channels, taps] stored, [channels, 1, taps] wanted
+    kFlat,            // a matrix stored, a vector wanted
+    kColumn,          // [n, 1] stored, [n] wanted
+    kTransposed,      // [outputs, inputs] stored, [inputs, outputs] wanted
+    kQueryRows,       // rows of rotary query heads, pairs side by side
+    kKeyRows,         // the same of key heads
+    kLogDecay,        // -exp(x) stored, x wanted
+    kLogDecayColumn,  // the same of a column
   };
   friend struct GgufNaming;
   struct Source {

@@ -43,23 +43,19 @@ double original_positions(const Config& config, const Config& object, std::int64
   return bounded(holder, key, static_cast<double>(trained), 1.0, kLargestNumber);
 }
 
-// Long wavelengths are stretched, short ones are not, those between are mixed (Llama 3.1).
 void scale_llama3(const Config& config, const Config& object, std::int64_t trained,
                   std::vector<float>& inv_freq) {
-  const double factor = factor_of(object);
-  const double low = bounded(object, "low_freq_factor", 1.0, 0.0, kLargestNumber);
-  const double high = bounded(object, "high_freq_factor", 4.0, 0.0, kLargestNumber);
-  const double original = original_positions(config, object, trained);
-  if (!(high > low)) {
+  Llama3Scaling scaling{};
+  scaling.factor = factor_of(object);
+  scaling.low = bounded(object, "low_freq_factor", 1.0, 0.0, kLargestNumber);
+  scaling.high = bounded(object, "high_freq_factor", 4.0, 0.0, kLargestNumber);
+  scaling.original = original_positions(config, object, trained);
+  if (!(scaling.high > scaling.low)) {
     raise(ErrorKind::kCorrupt, "'{}': high_freq_factor {} is not above low_freq_factor {}",
-          config.origin(), high, low);
+          config.origin(), scaling.high, scaling.low);
   }
   for (float& value : inv_freq) {
-    const double w = static_cast<double>(value);
-    const double turns = original * w / (2 * std::numbers::pi);  // within the original positions
-    if (turns > high) continue;
-    const double mix = turns < low ? 0.0 : (turns - low) / (high - low);
-    value = static_cast<float>((1 - mix) * w / factor + mix * w);
+    value = static_cast<float>(scaling.frequency(static_cast<double>(value)));
   }
 }
 
@@ -105,6 +101,13 @@ void scale_yarn(const Config& config, const Config& object, std::int64_t head_di
 }
 
 }  // namespace
+
+double Llama3Scaling::frequency(double w) const {
+  const double turns = original * w / (2 * std::numbers::pi);  // within the original positions
+  if (turns > high) return w;
+  const double mix = turns < low ? 0.0 : (turns - low) / (high - low);
+  return (1 - mix) * w / factor + mix * w;
+}
 
 RopeSettings read_rope(const Config& config, std::int64_t head_dim, std::int64_t trained) {
   require(head_dim % 2 == 0, config, "the head size is odd, so it cannot be rotated", head_dim, 2);

@@ -18,6 +18,14 @@ struct RopeSettings {
   std::optional<DynamicRope> dynamic;  // of type "dynamic"
 };
 
+// A frequency w as Llama 3.1 scales it for a model that had `original` positions before: one that
+// turns more than `high` times in them stays, one that turns less than `low` times is divided by
+// `factor`, and those between are mixed.
+struct Llama3Scaling {
+  double original, factor, low, high;
+  double frequency(double w) const;
+};
+
 // Types default, linear, dynamic, llama3 and yarn, for heads of head_dim values in a model of
 // `trained` positions. Error kUnsupported, naming the key, for longrope and other types, for
 // frequencies that differ between layers and for heads that are rotated in part; kCorrupt for
