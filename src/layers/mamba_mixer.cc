@@ -1,8 +1,6 @@
 #include "layers/mamba_mixer.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <vector>
 
 #include "kernels/conv1d_causal/conv1d_causal.h"
@@ -15,20 +13,6 @@ namespace {
 enum StateIndex : std::size_t { kScan, kConv };
 
 }  // namespace
-
-Tensor scan_rates(const Tensor& a_log) {
-  const std::int64_t channels = a_log.dim(0), states = a_log.dim(1);
-  const Tensor rates = Tensor::empty({states, channels}, DType::kF32);
-  const auto* from = a_log.data<float>();
-  auto* to = rates.mutable_data<float>();
-  for (std::int64_t c = 0; c < channels; ++c) {
-    for (std::int64_t n = 0; n < states; ++n) {
-      const double a = -std::exp(static_cast<double>(from[c * states + n]));
-      to[n * channels + c] = static_cast<float>(a * std::numbers::log2e);
-    }
-  }
-  return rates;
-}
 
 std::unique_ptr<BlockState> MambaMixer::new_state() const {
   const MambaConfig& c = config_;

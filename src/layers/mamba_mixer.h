@@ -21,12 +21,9 @@ struct MambaWeights {
   std::string module;      // "backbone.layers.0.mixer"
   Linear in, x, dt, out;   // of [2 channels], [rank + 2 states], [channels], [hidden]
   Tensor conv, conv_bias;  // float32 [channels, conv_size], [channels] or undefined
-  Tensor rates;            // float32 [states, channels]: scan_rates()
+  Tensor rates;            // float32 [states, channels]; A / ln 2
   Tensor skip;             // float32 [channels]
 };
-
-// A / ln 2 = -exp(A_log) / ln 2 of A_log [channels, states], transposed: [states, channels].
-Tensor scan_rates(const Tensor& a_log);
 
 class MambaMixer : public Mixer {
  public:

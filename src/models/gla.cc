@@ -7,6 +7,7 @@
 #include "layers/attention_mixer.h"
 #include "layers/gla_mixer.h"
 #include "models/config_checks.h"
+#include "models/load_parts.h"
 
 namespace aquatint {
 namespace {
@@ -48,8 +49,6 @@ class Gla : public Architecture {
   void declare_mlp(const std::string& prefix, int block);
   std::unique_ptr<Mixer> load_mixer(const std::string& prefix, std::int64_t index,
                                     const WeightSource& source, const LoadOptions& options) const;
-  RmsNorm load_norm(const WeightSource& source, const LoadOptions& options,
-                    const std::string& tensor_name) const;
 
   GlaConfig mixer_;
   std::map<std::int64_t, HybridAttention> hybrid_;  // by block
@@ -254,11 +253,6 @@ std::int64_t Gla::state_bytes(std::int64_t tokens) const {
   return values * static_cast<std::int64_t>(sizeof(float));
 }
 
-RmsNorm Gla::load_norm(const WeightSource& source, const LoadOptions& options,
-                       const std::string& tensor_name) const {
-  return {source.tensor(tensor_name).to_f32().on(options.stream()), norm_eps_};
-}
-
 std::unique_ptr<InputLayer> Gla::load_input(const WeightSource& source,
                                             const LoadOptions& options) const {
   return std::make_unique<TokenEmbedding>(source.embedding("model.embeddings"), options.stream());
@@ -266,8 +260,9 @@ std::unique_ptr<InputLayer> Gla::load_input(const WeightSource& source,
 
 std::unique_ptr<OutputLayer> Gla::load_output(const WeightSource& source,
                                               const LoadOptions& options) const {
-  return std::make_unique<NormedHead>(load_norm(source, options, "model.norm.weight"),
-                                      Linear(source.linear("lm_head"), options));
+  return std::make_unique<NormedHead>(
+      load_rms_norm(source, options, "model.norm.weight", norm_eps_),
+      Linear(source.linear("lm_head"), options));
 }
 
 std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t index,
@@ -304,7 +299,8 @@ std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t i
   }
   w.head_norm.eps = norm_eps_;
   if (head_norm_affine_) {
-    w.head_norm = load_norm(source, options, prefix + "." + head_norm_name_ + ".weight");
+    w.head_norm =
+        load_rms_norm(source, options, prefix + "." + head_norm_name_ + ".weight", norm_eps_);
   }
   GlaConfig mixer = mixer_;
   if (options.compute == kernels::DenseType::kBF16) {
@@ -316,15 +312,11 @@ std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t i
 std::unique_ptr<Block> Gla::load_block(std::int64_t index, const WeightSource& source,
                                        const LoadOptions& options) const {
   const std::string prefix = fmt::format("model.layers.{}", index);
-  GatedMlp mlp;
-  mlp.activation = mlp_activation_;
-  mlp.gate = Linear(source.linear(prefix + ".mlp.gate_proj"), options);
-  mlp.up = Linear(source.linear(prefix + ".mlp.up_proj"), options);
-  mlp.down = Linear(source.linear(prefix + ".mlp.down_proj"), options);
   return std::make_unique<PreNormBlock>(
-      prefix, load_norm(source, options, prefix + ".attn_norm.weight"),
+      prefix, load_rms_norm(source, options, prefix + ".attn_norm.weight", norm_eps_),
       load_mixer(prefix + ".attn", index, source, options),
-      load_norm(source, options, prefix + ".mlp_norm.weight"), std::move(mlp));
+      load_rms_norm(source, options, prefix + ".mlp_norm.weight", norm_eps_),
+      load_gated_mlp(source, options, prefix + ".mlp", mlp_activation_));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "layers/attention_mixer.h"
 #include "models/config_checks.h"
+#include "models/load_parts.h"
 #include "models/rope_scaling.h"
 
 namespace aquatint {
@@ -63,8 +64,6 @@ class Llama : public Architecture {
   void declare_tensors(bool tied);
   void declare_linear(const std::string& module, std::int64_t rows, std::int64_t columns, Role role,
                       int block, bool bias);
-  RmsNorm load_norm(const WeightSource& source, const LoadOptions& options,
-                    const std::string& tensor_name) const;
 
   const Family& family_;
   AttentionConfig attention_;
@@ -254,11 +253,6 @@ std::int64_t Llama::state_bytes(std::int64_t tokens) const {
          static_cast<std::int64_t>(sizeof(float));
 }
 
-RmsNorm Llama::load_norm(const WeightSource& source, const LoadOptions& options,
-                         const std::string& tensor_name) const {
-  return {source.tensor(tensor_name).to_f32().on(options.stream()), norm_eps_};
-}
-
 std::unique_ptr<InputLayer> Llama::load_input(const WeightSource& source,
                                               const LoadOptions& options) const {
   return std::make_unique<TokenEmbedding>(source.embedding("model.embed_tokens"), options.stream(),
@@ -267,8 +261,9 @@ std::unique_ptr<InputLayer> Llama::load_input(const WeightSource& source,
 
 std::unique_ptr<OutputLayer> Llama::load_output(const WeightSource& source,
                                                 const LoadOptions& options) const {
-  return std::make_unique<NormedHead>(load_norm(source, options, "model.norm.weight"),
-                                      Linear(source.linear("lm_head"), options), head_scale_);
+  return std::make_unique<NormedHead>(
+      load_rms_norm(source, options, "model.norm.weight", norm_eps_),
+      Linear(source.linear("lm_head"), options), head_scale_);
 }
 
 std::unique_ptr<Block> Llama::load_block(std::int64_t index, const WeightSource& source,
@@ -285,15 +280,11 @@ std::unique_ptr<Block> Llama::load_block(std::int64_t index, const WeightSource&
                        linear(".self_attn.k_proj"), linear(".self_attn.v_proj"),
                        linear(".self_attn.o_proj")},
       options.stream());
-  GatedMlp mlp;
-  mlp.activation = mlp_activation_;
-  mlp.gate = linear(".mlp.gate_proj");
-  mlp.up = linear(".mlp.up_proj");
-  mlp.down = linear(".mlp.down_proj");
   return std::make_unique<PreNormBlock>(
-      prefix, load_norm(source, options, prefix + ".input_layernorm.weight"), std::move(mixer),
-      load_norm(source, options, prefix + ".post_attention_layernorm.weight"), std::move(mlp),
-      residual_scale_);
+      prefix, load_rms_norm(source, options, prefix + ".input_layernorm.weight", norm_eps_),
+      std::move(mixer),
+      load_rms_norm(source, options, prefix + ".post_attention_layernorm.weight", norm_eps_),
+      load_gated_mlp(source, options, prefix + ".mlp", mlp_activation_), residual_scale_);
 }
 
 bool is_type(const Config& config, const char* type) {

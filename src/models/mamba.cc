@@ -73,7 +73,7 @@ std::unique_ptr<Mixer> Mamba::load_mixer(const std::string& prefix, const Weight
   w.dt = linear(".dt_proj");
   w.out = linear(".out_proj");
   std::tie(w.conv, w.conv_bias) = load_conv(source, prefix);
-  w.rates = scan_rates(source.tensor(prefix + ".A_log").to_f32());
+  w.rates = load_rates(source, prefix);
   w.skip = source.tensor(prefix + ".D").to_f32();
   return std::make_unique<MambaMixer>(MambaConfig{inner_, states_, rank_, conv_size_},
                                       std::move(w));

@@ -4,7 +4,6 @@
 #include <tuple>
 
 #include "layers/mamba2_mixer.h"
-#include "layers/mamba_mixer.h"
 #include "models/config_checks.h"
 #include "models/state_space_model.h"
 
@@ -134,7 +133,7 @@ std::unique_ptr<Mixer> Mamba2::load_mixer(const std::string& prefix, const Weigh
   w.out = Linear(source.linear(prefix + ".out_proj"), options);
   std::tie(w.conv, w.conv_bias) = load_conv(source, prefix);
   w.dt_bias = values(".dt_bias");
-  w.rates = scan_rates(values(".A_log").reshape({mixer_.shape.heads, 1}));
+  w.rates = load_rates(source, prefix);
   w.skip = values(".D");
   if (mixer_.gate_order != kernels::GateOrder::kGateOnly) w.norm = values(".norm.weight");
   Mamba2Config mixer = mixer_;

@@ -1,6 +1,10 @@
 #include "models/state_space_model.h"
 
+#include <cmath>
+#include <numbers>
+
 #include "models/config_checks.h"
+#include "models/load_parts.h"
 
 namespace aquatint {
 namespace {
@@ -47,7 +51,6 @@ Config mixer_keys(const Config& config) {
 StateSpaceModel::StateSpaceModel(const Config& config, const Defaults& defaults)
     : original_(is_original_state_space(config)) {
   const Config mixer = mixer_keys(config);
-  double expand = 2;
   if (original_) {
     refuse_original_variants(config);
     hidden_size_ = size_key(config, "d_model");
@@ -71,7 +74,7 @@ StateSpaceModel::StateSpaceModel(const Config& config, const Defaults& defaults)
     norm_eps_ = static_cast<float>(bounded(config, "layer_norm_epsilon", 1e-5, 0.0, 1.0));
     tied_ = config.get_bool("tie_word_embeddings", defaults.tied);
   }
-  expand = bounded(mixer, "expand", 2.0, 0.0, 1024.0);
+  const double expand = bounded(mixer, "expand", 2.0, 0.0, 1024.0);
   inner_ = static_cast<std::int64_t>(expand * static_cast<double>(hidden_size_));
   require(inner_ >= 1 && inner_ <= kLargestSize, config, "hidden size times expand is out of range",
           inner_, kLargestSize);
@@ -112,8 +115,19 @@ void StateSpaceModel::declare_tensors() {
   declare_named("lm_head.weight", table, Role::kHead, -1).tied = tied_;
 }
 
-RmsNorm StateSpaceModel::load_norm(const WeightSource& source, const std::string& name) const {
-  return {source.tensor(name).to_f32(), norm_eps_};
+Tensor StateSpaceModel::load_rates(const WeightSource& source, const std::string& prefix) const {
+  const Tensor a_log = source.tensor(prefix + ".A_log").to_f32();
+  const std::int64_t rows = a_log.dim(0), states = a_log.numel() / rows;
+  const Tensor rates = Tensor::empty({states, rows}, DType::kF32);
+  const auto* from = a_log.data<float>();
+  auto* to = rates.mutable_data<float>();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t n = 0; n < states; ++n) {
+      const double a = -std::exp(static_cast<double>(from[r * states + n]));
+      to[n * rows + r] = static_cast<float>(a * std::numbers::log2e);
+    }
+  }
+  return rates;
 }
 
 std::pair<Tensor, Tensor> StateSpaceModel::load_conv(const WeightSource& source,
@@ -131,15 +145,16 @@ std::unique_ptr<InputLayer> StateSpaceModel::load_input(const WeightSource& sour
 std::unique_ptr<Block> StateSpaceModel::load_block(std::int64_t index, const WeightSource& source,
                                                    const LoadOptions& options) const {
   const std::string prefix = fmt::format("backbone.layers.{}", index);
-  return std::make_unique<PreNormBlock>(prefix, load_norm(source, prefix + ".norm.weight"),
-                                        load_mixer(prefix + ".mixer", source, options), RmsNorm{},
-                                        std::nullopt);
+  return std::make_unique<PreNormBlock>(
+      prefix, load_rms_norm(source, options, prefix + ".norm.weight", norm_eps_),
+      load_mixer(prefix + ".mixer", source, options), RmsNorm{}, std::nullopt);
 }
 
 std::unique_ptr<OutputLayer> StateSpaceModel::load_output(const WeightSource& source,
                                                           const LoadOptions& options) const {
-  return std::make_unique<NormedHead>(load_norm(source, "backbone.norm_f.weight"),
-                                      Linear(source.linear("lm_head"), options));
+  return std::make_unique<NormedHead>(
+      load_rms_norm(source, options, "backbone.norm_f.weight", norm_eps_),
+      Linear(source.linear("lm_head"), options));
 }
 
 }  // namespace aquatint

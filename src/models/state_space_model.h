@@ -43,7 +43,8 @@ class StateSpaceModel : public Architecture {
   TensorSpec& declare_named(const std::string& name, Shape shape, Role role, int block);
   // The biases of in_proj or out_proj, only if the configuration wants them.
   void declare_projection(const std::string& module, Shape shape, Role role, int block);
-  RmsNorm load_norm(const WeightSource& source, const std::string& name) const;
+  // A / ln 2 = -exp(A_log) / ln 2 of "<prefix>.A_log" [n, states] or [n], transposed: [states, n].
+  Tensor load_rates(const WeightSource& source, const std::string& prefix) const;
   // Taps [channels, size] of "<prefix>.conv1d.weight", and the bias or nothing.
   std::pair<Tensor, Tensor> load_conv(const WeightSource& source, const std::string& prefix) const;
 
