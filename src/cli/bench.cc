@@ -24,8 +24,7 @@ struct Options {
 void run(const Options& options) {
   check_output(options.json);
   const BenchOptions bench = options.speed.resolve();
-  Model model =
-      Model::load(Checkpoint::open(model_folder(options.model)), options.loading.load_options());
+  Model model = load_model(options.model, options.loading.load_options());
   const bool bf16 = model.compute() == kernels::DenseType::kBF16;
   BenchSetting setting{options.model, bf16 ? "bfloat16" : "float32", bench, 0, model.device(), 0};
   const BenchResult result = run_bench(model, bench);

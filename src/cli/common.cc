@@ -84,6 +84,10 @@ std::vector<std::string> ModelOptions::arguments() const {
   return result;
 }
 
+Model load_model(const std::string& model, const LoadOptions& options) {
+  return Model::load(Checkpoint::open(model_folder(model)), options);
+}
+
 void SpeedOptions::declare(CLI::App& verb) {
   add_count(verb, "--prompt-tokens", bench.prompt_tokens, 1, kMostTokens, "Tokens of the prefill");
   add_count(verb, "--generated-tokens", bench.generated_tokens, 1, kMostTokens,

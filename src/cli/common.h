@@ -39,6 +39,9 @@ struct ModelOptions {
   std::vector<std::string> arguments() const;
 };
 
+// The model that the user named (model_folder), loaded. Errors of Model::load.
+Model load_model(const std::string& model, const LoadOptions& options);
+
 // What is timed: --prompt-tokens, --generated-tokens and --repeats.
 struct SpeedOptions {
   BenchOptions bench;

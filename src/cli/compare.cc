@@ -98,10 +98,10 @@ json rows_json(const std::vector<Row>& rows) {
 void measure_quality(const Options& options, const TextData& text, std::vector<Row>& rows) {
   const LoadOptions loading = options.loading.load_options();
   const Tokenizer reference_tokenizer = open_tokenizer(model_folder(options.reference));
-  Model reference = Model::load(Checkpoint::open(model_folder(options.reference)), loading);
+  Model reference = load_model(options.reference, loading);
   for (std::size_t i = 1; i < rows.size(); ++i) {
     const Tokenizer tokenizer = open_tokenizer(model_folder(rows[i].model));
-    Model model = Model::load(Checkpoint::open(model_folder(rows[i].model)), loading);
+    Model model = load_model(rows[i].model, loading);
     rows[i].quality = evaluate_text({model, tokenizer, &reference, &reference_tokenizer}, text,
                                     options.eval.resolve());
   }

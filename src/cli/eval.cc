@@ -91,15 +91,13 @@ void run(const Options& options) {
   for (const std::string& name : options.tasks) find_eval_task(name);
   const TextData text_data = options.text.empty() ? TextData{} : read_text(options.text);
   const Tokenizer tokenizer = open_tokenizer(model_folder(options.model));
-  Model model =
-      Model::load(Checkpoint::open(model_folder(options.model)), options.loading.load_options());
+  Model model = load_model(options.model, options.loading.load_options());
   std::optional<Tokenizer> reference_tokenizer;
   std::optional<Model> reference;
   EvalSubject subject{model, tokenizer};
   if (!options.reference.empty()) {
     reference_tokenizer.emplace(open_tokenizer(model_folder(options.reference)));
-    reference.emplace(Model::load(Checkpoint::open(model_folder(options.reference)),
-                                  options.loading.load_options()));
+    reference.emplace(load_model(options.reference, options.loading.load_options()));
     subject.reference = &*reference;
     subject.reference_tokenizer = &*reference_tokenizer;
   }

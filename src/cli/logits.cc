@@ -63,8 +63,7 @@ void run(const Options& options) {
   }
   if (tokens.empty()) raise(ErrorKind::kInvalidArgument, "the text has no tokens");
   const auto n = static_cast<std::int64_t>(tokens.size());
-  Model model =
-      Model::load(Checkpoint::open(model_folder(options.model)), options.loading.load_options());
+  Model model = load_model(options.model, options.loading.load_options());
   PatternTaps taps(options.taps);
   if (!options.taps.empty()) model.set_taps(&taps);
 

@@ -4,13 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
+#include "base/write_all.h"
 #include "formats/atomic_file.h"
 
 namespace aquatint {
@@ -65,18 +65,8 @@ void PartialFile::close_descriptor() {
 }
 
 void PartialFile::write_at(std::uint64_t offset, const void* data, std::size_t size) {
-  // Linux writes at most 2 GiB a call; smaller pieces also keep a failing disk responsive.
-  constexpr std::size_t kPiece = std::size_t{64} << 20;
-  const char* bytes = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t n = ::pwrite(fd_, bytes, std::min(size, kPiece), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) raise_errno(path_, "cannot write", errno);
-    if (n == 0) raise_errno(path_, "cannot write", ENOSPC);
-    bytes += n;
-    offset += static_cast<std::uint64_t>(n);
-    size -= static_cast<std::size_t>(n);
-  }
+  const int code = write_all(fd_, offset, data, size);
+  if (code != 0) raise_errno(path_, "cannot write", code);
 }
 
 void PartialFile::flush() {

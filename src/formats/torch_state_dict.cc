@@ -164,12 +164,11 @@ class StateDict {
       const bool tensor = is_tensor(items[i + 1]);
       if (!tensor && !is_dict(items[i + 1])) continue;
       const std::string name = prefix + key_text(items[i]);
+      check_name(name);
       if (!tensor) {
-        check_name(name);
         collect(items[i + 1], name + ".", depth + 1);
         continue;
       }
-      check_name(name);
       if (!tensors_.emplace(name, read_tensor(items[i + 1], name)).second) {
         corrupt("has two tensors '{}'", printable(name));
       }

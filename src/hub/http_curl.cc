@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trimmed.h"
 #include "hub/http.h"
 
 namespace aquatint::hub {
@@ -33,13 +34,6 @@ std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr const char* kBlanks = " \t\r\n";
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == text.npos) return "";
-  return text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
 }
 
 // Whether the same request would end the same way.

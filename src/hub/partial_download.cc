@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/write_all.h"
 #include "formats/atomic_file.h"
 
 namespace aquatint::hub {
@@ -33,15 +34,8 @@ constexpr std::uint64_t kMagic = 0x3130'5452'4150'5141;  // "AQPART01"
 
 void write_fully(int fd, std::uint64_t offset, const void* data, std::size_t size,
                  const fs::path& path) {
-  const char* bytes = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t n = ::pwrite(fd, bytes, size, static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) raise_errno(path, "write", n == 0 ? ENOSPC : errno);
-    bytes += n;
-    offset += static_cast<std::uint64_t>(n);
-    size -= static_cast<std::size_t>(n);
-  }
+  const int code = write_all(fd, offset, data, size);
+  if (code != 0) raise_errno(path, "write", code);
 }
 
 int open_for_writing(const fs::path& path) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/trimmed.h"
 
 namespace aquatint::hub {
 namespace {
@@ -75,18 +76,12 @@ fs::path home_folder() {
   return fs::path(expanded("~/.cache")) / "huggingface";
 }
 
-std::string without_blanks(const std::string& text) {
-  constexpr const char* kBlanks = " \t\r\n";
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
-}
-
 // The token is named by where it comes from only: it must appear in no message.
 std::string read_token() {
   if (is_true(variable("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) return "";
   std::string origin;
-  std::string token = without_blanks(first_of({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}, &origin));
+  std::string token =
+      std::string(trimmed(first_of({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}, &origin)));
   if (token.empty()) {
     const std::string named = variable("HF_TOKEN_PATH");
     const fs::path file = named.empty() ? home_folder() / "token" : fs::path(expanded(named));
@@ -94,7 +89,7 @@ std::string read_token() {
     if (!fs::is_regular_file(file, error)) return "";
     origin = file.string();
     constexpr std::size_t kLongest = 1 << 16;
-    token = without_blanks(read_text_file(file, kLongest));
+    token = std::string(trimmed(read_text_file(file, kLongest)));
   }
   const bool plain =
       std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 127; });

@@ -69,12 +69,7 @@ void AttentionMixer::rotate(ForwardContext& context, std::span<const Segment> se
   Workspace& workspace = context.workspace;
   Stream& stream = context.stream();
   std::vector<std::int32_t> host_positions(static_cast<std::size_t>(rows));
-  for (const Segment& s : segments) {
-    for (std::int64_t t = 0; t < s.tokens; ++t) {
-      host_positions[static_cast<std::size_t>(s.first_row + t)] =
-          static_cast<std::int32_t>(s.past + t);
-    }
-  }
+  row_positions(segments, host_positions.data());
   auto* positions = workspace.take<std::int32_t>(rows);
   stream.copy(positions, host_positions.data(), host_positions.size() * sizeof(std::int32_t));
   const auto rotate_rows = [&](std::int64_t first, std::int64_t n, const float* inv_freq) {

@@ -90,11 +90,7 @@ void PositionedEmbedding::forward(ForwardContext& context, std::span<const Segme
   const std::int64_t columns = positions_.dim(1);
   auto* positions = context.workspace.take<std::int32_t>(rows);
   auto* added = context.workspace.take<float>(rows * columns);
-  for (const Segment& s : segments) {
-    for (std::int64_t t = 0; t < s.tokens; ++t) {
-      positions[s.first_row + t] = static_cast<std::int32_t>(s.past + t);
-    }
-  }
+  row_positions(segments, positions);
   kernels::embed_rows(positions_.bytes(), positions_.dtype(), positions_.dim(0), columns, positions,
                       rows, added);
   kernels::residual_add(context.stream(), hidden, added, rows * columns);

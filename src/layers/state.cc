@@ -17,6 +17,14 @@ std::size_t BlockState::nbytes() const {
   return total;
 }
 
+void row_positions(std::span<const Segment> segments, std::int32_t* positions) {
+  for (const Segment& s : segments) {
+    for (std::int64_t t = 0; t < s.tokens; ++t) {
+      positions[s.first_row + t] = static_cast<std::int32_t>(s.past + t);
+    }
+  }
+}
+
 FixedState::FixedState(std::vector<std::pair<std::string, Shape>> layout, Stream& stream)
     : stream_(&stream) {
   for (auto& [name, shape] : layout) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +35,10 @@ struct Segment {
   std::int64_t past = 0;  // tokens the sequence had before this step
   BlockState* state = nullptr;
 };
+
+// The positions of all rows of the segments in their sequences, to `positions` in the host's
+// memory.
+void row_positions(std::span<const Segment> segments, std::int32_t* positions);
 
 // A state of fixed shape: named float32 tensors that start at zero (recurrent matrices and
 // windows).

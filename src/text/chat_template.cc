@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/trimmed.h"
 #include "text/json_fields.h"
 
 namespace aquatint {
@@ -148,12 +149,8 @@ std::string filled(std::string_view form, std::string_view bos, std::string_view
   return out;
 }
 
-std::string_view trimmed(std::string_view content) {
-  constexpr std::string_view kBlanks = " \t\n\v\f\r";
-  const std::size_t first = content.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return content.substr(first, content.find_last_not_of(kBlanks) - first + 1);
-}
+// As Python's strip() of ASCII.
+constexpr std::string_view kBlanks = " \t\n\v\f\r";
 
 std::string joined_names() {
   std::string out;
@@ -274,7 +271,7 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages, std::str
     return text::filled(before, bos, eos) + std::string(content) + text::filled(after, bos, eos);
   };
   const auto shown = [&](std::string_view content) {
-    return f.trims ? text::trimmed(content) : content;
+    return f.trims ? trimmed(content, text::kBlanks) : content;
   };
   const bool in_user_turn = f.system_place == text::SystemPlace::kFirstUser;
   std::string system;

@@ -161,8 +161,8 @@ __global__ void __launch_bounds__(kMostWarps* kLanes, F::kMade ? 2 : 1)
   if constexpr (F::kMade) {
     const int output = static_cast<int>(blockIdx.x) - work.first_rider;
     if (output >= 0) return ride(work, output, shared);
+    fetch_norm_weights(work, shared);
   }
-  if constexpr (F::kMade) fetch_norm_weights(work, shared);
   const Tile tile = my_tile<F>(work);
   Ring<F> ring(work, tile, shared);
   cuda::begin_work();

@@ -154,6 +154,14 @@ void run_products(Stream& stream, const CudaKernel<QuantMatmulCudaArgs>& kernel,
   }
 }
 
+QuantMatmulCudaArgs bf16_args(const std::uint16_t* x, std::int64_t ldx, std::int64_t rows) {
+  QuantMatmulCudaArgs args;
+  args.x16 = x;
+  args.rows = rows;
+  args.ldx = ldx;
+  return args;
+}
+
 QuantMatmulCudaArgs made_rows_args(const RowSource& x, std::int64_t rows, std::int64_t columns,
                                    const GpuDenseProduct* rider) {
   AQUATINT_ASSERT(can_make_rows(x, rows, columns));
@@ -228,20 +236,12 @@ void quant_matmul_a8(Stream& stream, const Int8Rows& x, std::int64_t rows,
 
 void quant_matmul_a16(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
                       std::span<const GpuProduct> products) {
-  QuantMatmulCudaArgs args;
-  args.x16 = x;
-  args.rows = rows;
-  args.ldx = ldx;
-  run_products(stream, a16_kernel(), args, products);
+  run_products(stream, a16_kernel(), bf16_args(x, ldx, rows), products);
 }
 
 void dense_matmul_few(Stream& stream, const std::uint16_t* x, std::int64_t ldx, std::int64_t rows,
                       std::span<const GpuDenseProduct> products) {
-  QuantMatmulCudaArgs args;
-  args.x16 = x;
-  args.rows = rows;
-  args.ldx = ldx;
-  run_products(stream, a16_kernel(), args, products);
+  run_products(stream, a16_kernel(), bf16_args(x, ldx, rows), products);
 }
 
 bool takes_dense(const std::uint16_t* w, std::int64_t columns) {
