@@ -59,6 +59,9 @@ void ModelOptions::declare(CLI::App& verb) {
   add_choice(verb, "--dtype", dtype, {"auto", "float32", "bfloat16"},
              "Arithmetic of weights that are not quantized (auto: float32, but bfloat16 beside "
              "quantized weights)");
+  add_choice(verb, "--kv-cache", kv_cache, {"f32", "bf16", "int8"},
+             "How models with attention remember keys and values (int8: with a scale per head and "
+             "token)");
   add_device(verb, device, "the model runs");
   add_count(verb, "--device-memory", device_mib, 0, kMostDeviceMib,
             "Most memory to take of a GPU, in MiB (0: all)");
@@ -72,6 +75,8 @@ LoadOptions ModelOptions::load_options() const {
   if (dtype == "bfloat16") options.compute = kernels::DenseType::kBF16;
   if (dtype == "float32") options.compute = kernels::DenseType::kF32;
   options.execution = simulate ? Execution::kSimulated : Execution::kInteger;
+  if (kv_cache == "bf16") options.kv_cache = kernels::KvType::kBF16;
+  if (kv_cache == "int8") options.kv_cache = kernels::KvType::kInt8;
   options.device = parse_device(device);
   if (options.device.is_cuda()) set_device_memory_limit(options.device, device_mib << 20);
   return options;
@@ -79,7 +84,8 @@ LoadOptions ModelOptions::load_options() const {
 
 std::vector<std::string> ModelOptions::arguments() const {
   std::vector<std::string> result = {
-      "--dtype", dtype, "--device", device, "--device-memory", std::to_string(device_mib)};
+      "--dtype",  dtype,  "--kv-cache",      kv_cache,
+      "--device", device, "--device-memory", std::to_string(device_mib)};
   if (simulate) result.emplace_back("--simulate");
   return result;
 }

@@ -27,9 +27,9 @@ hub::Settings hub_settings();
 // and else downloaded. Errors of hub::find_download.
 std::filesystem::path model_folder(const std::string& model);
 
-// How and where models run: --device, --device-memory, --dtype and --simulate.
+// How and where models run: --device, --device-memory, --dtype, --kv-cache and --simulate.
 struct ModelOptions {
-  std::string dtype = "auto", device = "cpu";
+  std::string dtype = "auto", device = "cpu", kv_cache = "f32";
   bool simulate = false;
   std::int64_t device_mib = 0;
   void declare(CLI::App& verb);

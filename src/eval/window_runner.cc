@@ -94,8 +94,7 @@ bool WindowRunner::finished() const {
 
 std::int64_t windows_per_batch(const Model& model, const TextPlan& plan) {
   if (plan.options.batch > 0) return plan.options.batch;
-  const std::int64_t state =
-      std::max<std::int64_t>(1, model.architecture().state_bytes(plan.options.window));
+  const std::int64_t state = std::max<std::int64_t>(1, model.state_bytes(plan.options.window));
   return std::clamp<std::int64_t>(kMostStateBytes / state, 1, kMostWindows);
 }
 

@@ -18,6 +18,15 @@ std::vector<float> DynamicRope::inverse_frequencies(std::int64_t head_dim,
   return kernels::rope_inverse_frequencies(head_dim, theta * power);
 }
 
+AttentionConfig AttentionConfig::with(const LoadOptions& options) const {
+  AttentionConfig config = *this;
+  config.kv_cache = options.kv_cache;
+  if (options.compute == kernels::DenseType::kBF16) {
+    config.arithmetic = kernels::AttentionArithmetic::kBFloat16;
+  }
+  return config;
+}
+
 AttentionMixer::AttentionMixer(AttentionConfig config, AttentionWeights weights, Stream& stream)
     : config_(std::move(config)), weights_(std::move(weights)), stream_(&stream) {
   if (config_.scale == 0) config_.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
@@ -28,7 +37,7 @@ AttentionMixer::AttentionMixer(AttentionConfig config, AttentionWeights weights,
 }
 
 std::unique_ptr<BlockState> AttentionMixer::new_state() const {
-  return std::make_unique<KvCache>(config_.kv_heads * config_.head_dim, *stream_);
+  return std::make_unique<KvCache>(config_.kv_heads, config_.head_dim, config_.kv_cache, *stream_);
 }
 
 std::size_t AttentionMixer::nbytes() const {
@@ -111,10 +120,14 @@ void AttentionMixer::forward(ForwardContext& context, LinearInput& x,
   for (const Segment& s : segments) {
     auto& cache = static_cast<KvCache&>(*s.state);
     AQUATINT_ASSERT(cache.length() == s.past);
-    cache.append(k + s.first_row * kv_columns, v + s.first_row * kv_columns, s.tokens);
-    sequences.push_back({s.first_row, s.tokens, s.past, cache.keys(), cache.values()});
+    if (!cache.append(k + s.first_row * kv_columns, v + s.first_row * kv_columns, s.tokens)) {
+      raise(ErrorKind::kNumeric, "'{}': its keys or values hold NaN or infinity", weights_.module);
+    }
+    sequences.push_back({s.first_row, s.tokens, s.past, cache.keys(), cache.values(),
+                         cache.key_scales(), cache.value_scales()});
   }
-  const kernels::AttentionShape shape{c.heads, c.kv_heads, c.head_dim, c.scale, c.window};
+  const kernels::AttentionShape shape{c.heads,  c.kv_heads, c.head_dim,  c.scale,
+                                      c.window, c.kv_cache, c.arithmetic};
   float* o = workspace.take<float>(rows * q_columns);
   kernels::attention(context.stream(), shape, sequences.data(),
                      static_cast<std::int64_t>(sequences.size()), q, o);

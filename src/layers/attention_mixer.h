@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention/attention.h"
 #include "layers/linear.h"
 #include "layers/mixer.h"
 
@@ -29,6 +30,12 @@ struct AttentionConfig {
   float scale = 0;              // of the scores; 0: 1 / sqrt(head_dim)
   std::vector<float> inv_freq;  // rotary inverse frequencies [head_dim / 2]; empty: no rotation
   std::optional<DynamicRope> dynamic;
+  kernels::KvType kv_cache = kernels::KvType::kF32;
+  // Of the products of prompts, on the CPU.
+  kernels::AttentionArithmetic arithmetic = kernels::AttentionArithmetic::kFloat32;
+
+  // With what the options say of caches and of arithmetic: bfloat16 beside quantized weights.
+  AttentionConfig with(const LoadOptions& options) const;
 };
 
 struct AttentionWeights {

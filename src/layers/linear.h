@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/attention/kv_type.h"
 #include "kernels/matmul/matmul.h"
 #include "layers/linear_input.h"
 #include "packing/gpu_weights.h"
@@ -28,6 +29,8 @@ struct LoadOptions {
   std::optional<kernels::DenseType> compute;
   Execution execution = Execution::kInteger;  // of weights that are quantized
   Device device{};                            // that holds and multiplies them
+  // Of the keys and values that models with attention remember. On a GPU: float32.
+  kernels::KvType kv_cache = kernels::KvType::kF32;
 
   Stream& stream() const { return Stream::of(device); }
 };

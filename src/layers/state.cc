@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/quantize_rows/quantize_rows.h"
+#include "kernels/round_bf16/round_bf16.h"
+
 namespace aquatint {
 namespace {
 
@@ -56,55 +59,107 @@ void FixedState::assign(const std::vector<std::pair<std::string, Tensor>>& tenso
   }
 }
 
+constexpr const char* kKvParts[] = {"keys", "values", "key_scales", "value_scales"};
+
+KvCache::KvCache(std::int64_t kv_heads, std::int64_t head_dim, kernels::KvType type, Stream& stream)
+    : stream_(&stream), kv_heads_(kv_heads), head_dim_(head_dim), type_(type) {
+  AQUATINT_ASSERT(type == kernels::KvType::kF32 || !stream.is_cuda());
+}
+
+std::int64_t KvCache::columns(std::size_t part) const {
+  const bool scale = part == kKeyScales || part == kValueScales;
+  return kv_heads_ * (scale ? 1 : kernels::kv_head_stride(type_, head_dim_));
+}
+
+DType KvCache::dtype(std::size_t part) const {
+  const bool scale = part == kKeyScales || part == kValueScales;
+  if (scale || type_ == kernels::KvType::kF32) return DType::kF32;
+  return type_ == kernels::KvType::kBF16 ? DType::kBF16 : DType::kI8;
+}
+
+std::size_t KvCache::row_bytes(std::size_t part) const {
+  return static_cast<std::size_t>(columns(part)) * dtype_size(dtype(part));
+}
+
 std::unique_ptr<BlockState> KvCache::clone() const {
-  auto copy = std::make_unique<KvCache>(columns_, *stream_);
-  if (length_ > 0) copy->append(keys(), values(), length_);
+  auto copy = std::make_unique<KvCache>(kv_heads_, head_dim_, type_, *stream_);
+  copy->assign(tensors());
   return copy;
 }
 
 std::vector<std::pair<std::string, Tensor>> KvCache::tensors() const {
-  if (length_ == 0) {
-    const Tensor none = Tensor::empty({0, columns_}, DType::kF32);
-    return {{"keys", none}, {"values", none}};
+  std::vector<std::pair<std::string, Tensor>> all;
+  for (std::size_t part = 0; part < part_count(); ++part) {
+    all.emplace_back(kKvParts[part], length_ == 0 ? Tensor::empty({0, columns(part)}, dtype(part))
+                                                  : parts_[part].rows(0, length_));
   }
-  return {{"keys", keys_.rows(0, length_)}, {"values", values_.rows(0, length_)}};
+  return all;
 }
 
 void KvCache::assign(const std::vector<std::pair<std::string, Tensor>>& tensors) {
-  if (tensors.size() != 2 || tensors[0].first != "keys" || tensors[1].first != "values") {
-    raise_mismatch("keys and values are expected");
+  if (tensors.size() != part_count()) {
+    raise_mismatch(fmt::format("{} tensors where keys and values in {} are expected",
+                               tensors.size(), part_count()));
   }
-  const Tensor& keys = tensors[0].second;
-  const Tensor& values = tensors[1].second;
-  const bool f32 = keys.dtype() == DType::kF32 && values.dtype() == DType::kF32;
-  if (!f32 || keys.shape().rank() != 2 || keys.dim(1) != columns_ ||
-      !(keys.shape() == values.shape())) {
-    raise_mismatch(fmt::format("keys {} and values {} where float32 [n, {}] is expected",
-                               keys.shape().str(), values.shape().str(), columns_));
-  }
-  length_ = 0;
-  append(keys.data<float>(), values.data<float>(), keys.dim(0));
-}
-
-void KvCache::append(const float* keys, const float* values, std::int64_t n) {
-  const std::int64_t capacity = keys_.defined() ? keys_.dim(0) : 0;
-  const auto row_bytes = static_cast<std::size_t>(columns_) * sizeof(float);
-  if (length_ + n > capacity) {
-    const std::int64_t grown = std::max<std::int64_t>({length_ + n, 2 * capacity, 64});
-    for (Tensor* cache : {&keys_, &values_}) {
-      const Tensor larger = Tensor::empty({grown, columns_}, DType::kF32, stream_->device());
-      if (length_ > 0) {
-        stream_->copy(larger.mutable_bytes(), cache->bytes(),
-                      static_cast<std::size_t>(length_) * row_bytes);
-      }
-      *cache = larger;
+  const std::int64_t n =
+      tensors.front().second.shape().rank() == 2 ? tensors.front().second.dim(0) : std::int64_t{-1};
+  for (std::size_t part = 0; part < part_count(); ++part) {
+    const auto& [name, tensor] = tensors[part];
+    if (name != kKvParts[part] || tensor.dtype() != dtype(part) ||
+        !(tensor.shape() == Shape{n, columns(part)})) {
+      raise_mismatch(fmt::format("'{}' {} {} where '{}' {} [n, {}] is expected", name,
+                                 dtype_name(tensor.dtype()), tensor.shape().str(), kKvParts[part],
+                                 dtype_name(dtype(part)), columns(part)));
     }
   }
-  const auto offset = static_cast<std::size_t>(length_) * row_bytes;
-  const auto size = static_cast<std::size_t>(n) * row_bytes;
-  stream_->copy(keys_.mutable_bytes() + offset, keys, size);
-  stream_->copy(values_.mutable_bytes() + offset, values, size);
+  length_ = 0;
+  reserve(n);
+  for (std::size_t part = 0; part < part_count(); ++part) {
+    const Tensor& from = tensors[part].second;
+    if (n > 0) stream_->copy(parts_[part].mutable_bytes(), from.bytes(), from.nbytes());
+  }
+  length_ = n;
+}
+
+// Makes room for so many positions in all.
+void KvCache::reserve(std::int64_t positions) {
+  const std::int64_t capacity = parts_[kKeys].defined() ? parts_[kKeys].dim(0) : 0;
+  if (positions <= capacity) return;
+  const std::int64_t grown = std::max<std::int64_t>({positions, 2 * capacity, 64});
+  for (std::size_t part = 0; part < part_count(); ++part) {
+    const Tensor larger = Tensor::empty({grown, columns(part)}, dtype(part), stream_->device());
+    if (length_ > 0) {
+      stream_->copy(larger.mutable_bytes(), parts_[part].bytes(),
+                    static_cast<std::size_t>(length_) * row_bytes(part));
+    }
+    parts_[part] = larger;
+  }
+}
+
+// Rows [n, kv_heads * head_dim] to the places behind the last position.
+bool KvCache::store(const float* rows, std::int64_t n, Part values, Part scales) {
+  std::byte* to =
+      parts_[values].mutable_bytes() + static_cast<std::size_t>(length_) * row_bytes(values);
+  if (type_ == kernels::KvType::kF32) {
+    stream_->copy(to, rows, static_cast<std::size_t>(n) * row_bytes(values));
+    return true;
+  }
+  if (type_ == kernels::KvType::kBF16) {
+    return kernels::round_bf16(rows, n * columns(values), reinterpret_cast<std::uint16_t*>(to));
+  }
+  // Each head of a position is a row with a scale of its own; nobody needs the sums.
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(n * kv_heads_));
+  float* to_scales = parts_[scales].mutable_data<float>() + length_ * kv_heads_;
+  return kernels::quantize_rows_int8(rows, n * kv_heads_, head_dim_,
+                                     kernels::kv_head_stride(type_, head_dim_), 1,
+                                     reinterpret_cast<std::int8_t*>(to), to_scales, sums.data());
+}
+
+bool KvCache::append(const float* keys, const float* values, std::int64_t n) {
+  reserve(length_ + n);
+  if (!store(keys, n, kKeys, kKeyScales) || !store(values, n, kValues, kValueScales)) return false;
   length_ += n;
+  return true;
 }
 
 }  // namespace aquatint

@@ -2,6 +2,7 @@
 // key-value cache, behind one interface that can be cloned, saved, restored and (later) quantized.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "device/stream.h"
+#include "kernels/attention/kv_type.h"
 #include "tensor/tensor.h"
 
 namespace aquatint {
@@ -57,26 +59,44 @@ class FixedState : public BlockState {
   std::vector<std::pair<std::string, Tensor>> tensors_;
 };
 
-// Keys and values of every position so far, position-major: [positions, columns] each. Grows by
-// doubling.
+// Keys and values of every position so far, position-major. Grows by doubling. On a GPU the type is
+// float32.
 class KvCache : public BlockState {
  public:
-  KvCache(std::int64_t columns, Stream& stream) : stream_(&stream), columns_(columns) {}
+  KvCache(std::int64_t kv_heads, std::int64_t head_dim, kernels::KvType type, Stream& stream);
   std::unique_ptr<BlockState> clone() const override;
   void reset() override { length_ = 0; }
   std::vector<std::pair<std::string, Tensor>> tensors() const override;
   void assign(const std::vector<std::pair<std::string, Tensor>>& tensors) override;
 
-  // Appends rows [n, columns] of keys and values.
-  void append(const float* keys, const float* values, std::int64_t n);
+  // Appends rows [n, kv_heads * head_dim] of keys and values. False, and the length stays, when the
+  // type is not float32 and a value is NaN or infinite (or rounds to infinity).
+  bool append(const float* keys, const float* values, std::int64_t n);
   std::int64_t length() const { return length_; }
-  const float* keys() const { return keys_.data<float>(); }
-  const float* values() const { return values_.data<float>(); }
+  kernels::KvType type() const { return type_; }
+  // As kernels::AttentionSequence wants them; scales are null but for int8.
+  const void* keys() const { return parts_[kKeys].bytes(); }
+  const void* values() const { return parts_[kValues].bytes(); }
+  const float* key_scales() const { return scales(kKeyScales); }
+  const float* value_scales() const { return scales(kValueScales); }
 
  private:
+  // Parts of the cache, each [capacity, columns]; the scales with int8 only.
+  enum Part : std::size_t { kKeys, kValues, kKeyScales, kValueScales };
+  std::size_t part_count() const { return type_ == kernels::KvType::kInt8 ? 4 : 2; }
+  std::int64_t columns(std::size_t part) const;
+  DType dtype(std::size_t part) const;
+  std::size_t row_bytes(std::size_t part) const;
+  const float* scales(Part part) const {
+    return parts_[part].defined() ? parts_[part].data<float>() : nullptr;
+  }
+  void reserve(std::int64_t positions);
+  bool store(const float* rows, std::int64_t n, Part values, Part scales);
+
   Stream* stream_;
-  std::int64_t columns_, length_ = 0;
-  Tensor keys_, values_;  // [capacity, columns]
+  std::int64_t kv_heads_, head_dim_, length_ = 0;
+  kernels::KvType type_;
+  std::array<Tensor, 4> parts_;
 };
 
 }  // namespace aquatint

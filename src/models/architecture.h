@@ -52,8 +52,9 @@ class Architecture {
   virtual bool ignores(const std::string& tensor_name) const { return tensor_name.empty(); }
   // Multiply-accumulates of the mixers' own arithmetic per token, beside the matrix products.
   virtual std::int64_t mixer_macs_per_token() const = 0;
-  // Memory of one sequence's state after `tokens` tokens, in bytes.
-  virtual std::int64_t state_bytes(std::int64_t tokens) const = 0;
+  // Memory of one sequence's state after `tokens` tokens, in bytes, with keys and values (if the
+  // model remembers any) of the given type.
+  virtual std::int64_t state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const = 0;
 
   virtual std::unique_ptr<InputLayer> load_input(const WeightSource& source,
                                                  const LoadOptions& options) const = 0;

@@ -70,7 +70,7 @@ TEST_P(AttentionVariant, StatesAreRestoredAndOfThePredictedSize) {
   const Tokens second = random_tokens(20, m.vocab_size(), 2);
   SequenceState state = m.new_state();
   all_logits(m, first, state);
-  EXPECT_EQ(state.nbytes(), m.architecture().state_bytes(20));
+  EXPECT_EQ(state.nbytes(), m.state_bytes(20));
   auto saved = state.tensors();
   for (auto& [name, tensor] : saved) tensor = tensor.clone();
   SequenceState copy = state.clone();

@@ -32,7 +32,7 @@ class Gla : public Architecture {
   const char* name() const override { return "gla"; }
   bool runs_on_gpu() const override { return true; }
   std::int64_t mixer_macs_per_token() const override;
-  std::int64_t state_bytes(std::int64_t tokens) const override;
+  std::int64_t state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const override;
   std::unique_ptr<InputLayer> load_input(const WeightSource& source,
                                          const LoadOptions& options) const override;
   std::unique_ptr<Block> load_block(std::int64_t index, const WeightSource& source,
@@ -236,12 +236,13 @@ std::int64_t Gla::mixer_macs_per_token() const {
   return gla * (blocks_ - static_cast<std::int64_t>(hybrid_.size()));
 }
 
-std::int64_t Gla::state_bytes(std::int64_t tokens) const {
-  std::int64_t values = 0;
+std::int64_t Gla::state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const {
+  std::int64_t values = 0, cached = 0;
   for (std::int64_t i = 0; i < blocks_; ++i) {
     const auto hybrid = hybrid_.find(i);
     if (hybrid != hybrid_.end()) {
-      values += 2 * tokens * hybrid->second.attention.kv_heads * hybrid->second.attention.head_dim;
+      const AttentionConfig& a = hybrid->second.attention;
+      cached += tokens * kernels::kv_position_bytes(kv_cache, a.kv_heads, a.head_dim);
       continue;
     }
     values += mixer_.kv_heads * mixer_.dk * mixer_.dv;
@@ -250,7 +251,7 @@ std::int64_t Gla::state_bytes(std::int64_t tokens) const {
                 (mixer_.heads * mixer_.dk + mixer_.kv_heads * (mixer_.dk + mixer_.dv));
     }
   }
-  return values * static_cast<std::int64_t>(sizeof(float));
+  return cached + values * static_cast<std::int64_t>(sizeof(float));
 }
 
 std::unique_ptr<InputLayer> Gla::load_input(const WeightSource& source,
@@ -274,7 +275,7 @@ std::unique_ptr<Mixer> Gla::load_mixer(const std::string& prefix, std::int64_t i
   const auto hybrid = hybrid_.find(index);
   if (hybrid != hybrid_.end()) {
     return std::make_unique<AttentionMixer>(
-        hybrid->second.attention,
+        hybrid->second.attention.with(options),
         AttentionWeights{prefix, linear("q_proj"), linear("k_proj"), linear("v_proj"),
                          linear("o_proj")},
         options.stream());

@@ -25,7 +25,7 @@ class Gpt2 : public Architecture {
   bool runs_on_gpu() const override { return false; }
   bool ignores(const std::string& tensor_name) const override;
   std::int64_t mixer_macs_per_token() const override;
-  std::int64_t state_bytes(std::int64_t tokens) const override;
+  std::int64_t state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const override;
   std::unique_ptr<InputLayer> load_input(const WeightSource& source,
                                          const LoadOptions& options) const override;
   std::unique_ptr<Block> load_block(std::int64_t index, const WeightSource& source,
@@ -127,8 +127,9 @@ std::int64_t Gpt2::mixer_macs_per_token() const {
   return 2 * (max_positions_ / 2) * hidden_size_ * blocks_;
 }
 
-std::int64_t Gpt2::state_bytes(std::int64_t tokens) const {
-  return 2 * tokens * hidden_size_ * blocks_ * static_cast<std::int64_t>(sizeof(float));
+std::int64_t Gpt2::state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const {
+  return tokens * blocks_ *
+         kernels::kv_position_bytes(kv_cache, attention_.kv_heads, attention_.head_dim);
 }
 
 LayerNorm Gpt2::load_norm(const WeightSource& source, const LoadOptions& options,
@@ -158,7 +159,7 @@ std::unique_ptr<Block> Gpt2::load_block(std::int64_t index, const WeightSource& 
   const auto linear = [&](const char* module) {
     return Linear(source.linear(kPrefix + prefix + module), options);
   };
-  AttentionConfig attention = attention_;
+  AttentionConfig attention = attention_.with(options);
   if (scale_by_block_) attention.scale /= static_cast<float>(index + 1);
   AttentionWeights weights;
   weights.module = kPrefix + prefix + ".attn";

@@ -48,7 +48,7 @@ class Llama : public Architecture {
   bool runs_on_gpu() const override { return !family_.scaled; }
   bool ignores(const std::string& tensor_name) const override;
   std::int64_t mixer_macs_per_token() const override;
-  std::int64_t state_bytes(std::int64_t tokens) const override;
+  std::int64_t state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const override;
   std::unique_ptr<InputLayer> load_input(const WeightSource& source,
                                          const LoadOptions& options) const override;
   std::unique_ptr<Block> load_block(std::int64_t index, const WeightSource& source,
@@ -248,9 +248,9 @@ std::int64_t Llama::mixer_macs_per_token() const {
   return 2 * keys * attention_.heads * attention_.head_dim;
 }
 
-std::int64_t Llama::state_bytes(std::int64_t tokens) const {
-  return 2 * tokens * attention_.kv_heads * attention_.head_dim * blocks_ *
-         static_cast<std::int64_t>(sizeof(float));
+std::int64_t Llama::state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const {
+  return tokens * blocks_ *
+         kernels::kv_position_bytes(kv_cache, attention_.kv_heads, attention_.head_dim);
 }
 
 std::unique_ptr<InputLayer> Llama::load_input(const WeightSource& source,
@@ -272,7 +272,7 @@ std::unique_ptr<Block> Llama::load_block(std::int64_t index, const WeightSource&
   const auto linear = [&](const char* module) {
     return Linear(source.linear(prefix + module), options);
   };
-  AttentionConfig attention = attention_;
+  AttentionConfig attention = attention_.with(options);
   attention.window = windows_[static_cast<std::size_t>(index)];
   auto mixer = std::make_unique<AttentionMixer>(
       std::move(attention),

@@ -15,7 +15,7 @@ class Mamba : public StateSpaceModel {
 
   const char* name() const override { return "mamba"; }
   std::int64_t mixer_macs_per_token() const override;
-  std::int64_t state_bytes(std::int64_t tokens) const override;
+  std::int64_t state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const override;
 
  private:
   void declare_mixer(const std::string& prefix, int block) override;
@@ -56,7 +56,7 @@ std::int64_t Mamba::mixer_macs_per_token() const {
   return blocks_ * inner_ * (3 * states_ + conv_size_);  // decay and input, output; convolution
 }
 
-std::int64_t Mamba::state_bytes(std::int64_t /*tokens*/) const {
+std::int64_t Mamba::state_bytes(std::int64_t /*tokens*/, kernels::KvType /*kv_cache*/) const {
   const std::int64_t values = inner_ * (states_ + conv_size_ - 1);
   return blocks_ * values * static_cast<std::int64_t>(sizeof(float));
 }

@@ -16,7 +16,7 @@ class Mamba2 : public StateSpaceModel {
 
   const char* name() const override { return "mamba2"; }
   std::int64_t mixer_macs_per_token() const override;
-  std::int64_t state_bytes(std::int64_t tokens) const override;
+  std::int64_t state_bytes(std::int64_t tokens, kernels::KvType kv_cache) const override;
 
  private:
   void read_heads(const Config& config);
@@ -116,7 +116,7 @@ std::int64_t Mamba2::mixer_macs_per_token() const {
   return blocks_ * (3 * m.channels() * states_ + m.conv_channels() * conv_size_);
 }
 
-std::int64_t Mamba2::state_bytes(std::int64_t /*tokens*/) const {
+std::int64_t Mamba2::state_bytes(std::int64_t /*tokens*/, kernels::KvType /*kv_cache*/) const {
   const std::int64_t values =
       mixer_.channels() * states_ + mixer_.conv_channels() * (conv_size_ - 1);
   return blocks_ * values * static_cast<std::int64_t>(sizeof(float));

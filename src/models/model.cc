@@ -87,6 +87,7 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
   Model model;
   LoadOptions options = requested;
   model.compute_ = compute_type(checkpoint, requested);
+  model.kv_cache_ = requested.kv_cache;
   options.compute = model.compute_;
   if (options.device.is_cuda() && options.execution == Execution::kSimulated) {
     raise(ErrorKind::kUnsupported, "'{}': simulated execution runs on the CPU only",
@@ -95,6 +96,10 @@ Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
   if (options.device.is_cuda() && !checkpoint.architecture().runs_on_gpu()) {
     raise(ErrorKind::kUnsupported, "'{}': {} models run on the CPU only, not on {}",
           checkpoint.folder().string(), checkpoint.architecture().name(), options.device.str());
+  }
+  if (options.device.is_cuda() && options.kv_cache != kernels::KvType::kF32) {
+    raise(ErrorKind::kUnsupported, "'{}': keys and values are cached in float32 there",
+          options.device.str());
   }
   check_device_memory(checkpoint, options);
   model.workspace_ = Workspace(options.stream());

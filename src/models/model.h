@@ -66,6 +66,11 @@ class Model {
   const Architecture& architecture() const { return *architecture_; }
   Device device() const { return workspace_.stream().device(); }
   std::int64_t vocab_size() const { return architecture_->vocab_size(); }
+  // Memory of one sequence's state after `tokens` tokens, in bytes.
+  std::int64_t state_bytes(std::int64_t tokens) const {
+    return architecture_->state_bytes(tokens, kv_cache_);
+  }
+  kernels::KvType kv_cache() const { return kv_cache_; }
   // Arithmetic of the weights that are not quantized.
   kernels::DenseType compute() const { return compute_; }
   SequenceState new_state() const;
@@ -130,6 +135,7 @@ class Model {
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<OutputLayer> output_;
   kernels::DenseType compute_ = kernels::DenseType::kF32;
+  kernels::KvType kv_cache_ = kernels::KvType::kF32;
   Workspace workspace_;
   Workspace choosing_;  // of its own, because captured steps leave their logits in the other
   std::vector<DecodeGraph> graphs_;    // the latest last; without a graph: seen once

@@ -160,7 +160,7 @@ TEST_P(StateOfVariant, ResetForgetsEverything) {
 TEST_P(StateOfVariant, ArchitecturePredictsItsSize) {
   SequenceState state = model_.new_state();
   all_logits(model_, first_, state);
-  EXPECT_EQ(state.nbytes(), model_.architecture().state_bytes(20));
+  EXPECT_EQ(state.nbytes(), model_.state_bytes(20));
 }
 
 TEST_P(StateOfVariant, BatchOfSequencesEqualsOneByOne) {

@@ -65,7 +65,7 @@ json inspect_json(const Checkpoint& checkpoint) {
   out["bytes"] = checkpoint.tensors().total_bytes();
   out["quantized"] = checkpoint.quantization().has_value();
   out["running_weight_bytes"] = running_weight_bytes(checkpoint);
-  out["state_bytes_per_sequence"] = a.state_bytes(kStateTokens);
+  out["state_bytes_per_sequence"] = a.state_bytes(kStateTokens, kernels::KvType::kF32);
   for (const auto& [role, t] : totals) {
     out["roles"][role] = {{"tensors", t.tensors},
                           {"parameters", t.parameters},
@@ -100,9 +100,10 @@ std::string inspect_text(const Checkpoint& checkpoint, bool all_tensors) {
       checkpoint.tensors().files().size(), checkpoint.tensors().files().size() == 1 ? "" : "s");
   text += fmt::format("  quantization   {}\n",
                       checkpoint.quantization() ? "compressed-tensors" : "none");
-  text += fmt::format("  to run         {} of weights, {} of state per sequence of {} tokens\n\n",
-                      format_bytes(running_weight_bytes(checkpoint)),
-                      format_bytes(a.state_bytes(kStateTokens)), kStateTokens);
+  text +=
+      fmt::format("  to run         {} of weights, {} of state per sequence of {} tokens\n\n",
+                  format_bytes(running_weight_bytes(checkpoint)),
+                  format_bytes(a.state_bytes(kStateTokens, kernels::KvType::kF32)), kStateTokens);
   Table roles({"role", "tensors", "parameters", "bytes", "stored as"});
   for (const auto& [role, t] : totals) {
     std::string forms;

@@ -63,13 +63,15 @@ void check(const AttentionShape& shape, const AttentionSequence* sequences, std:
   }
   for (std::int64_t s = 0; s < count; ++s) {
     const AttentionSequence& sequence = sequences[s];
+    const bool scaled = sequence.key_scales != nullptr && sequence.value_scales != nullptr;
+    const bool given = sequence.keys != nullptr && sequence.values != nullptr &&
+                       (shape.kv != KvType::kInt8 || scaled);
     if (sequence.first_row < 0 || sequence.tokens < 0 || sequence.past < 0 ||
-        (sequence.tokens > 0 && (sequence.keys == nullptr || sequence.values == nullptr))) {
+        (sequence.tokens > 0 && !given)) {
       raise(
           ErrorKind::kInvalidArgument,
           "attention: sequence {} has {} tokens from row {} after {} positions, {} keys and values",
-          s, sequence.tokens, sequence.first_row, sequence.past,
-          sequence.keys == nullptr || sequence.values == nullptr ? "no" : "with");
+          s, sequence.tokens, sequence.first_row, sequence.past, given ? "with" : "no");
     }
   }
 }
@@ -133,9 +135,17 @@ AttentionTask make_task(const AttentionShape& shape, const AttentionSequence& se
   task.group = group;
   task.row_begin = item.row_begin;
   task.row_end = item.row_end;
-  task.keys = sequence.keys + item.kv_head * shape.head_dim;
-  task.values = sequence.values + item.kv_head * shape.head_dim;
-  task.kv_stride = shape.kv_heads * shape.head_dim;
+  const std::int64_t head_stride = kv_head_stride(shape.kv, shape.head_dim);
+  const std::int64_t first = item.kv_head * head_stride * kv_element_size(shape.kv);
+  task.kv = shape.kv;
+  task.keys = static_cast<const std::byte*>(sequence.keys) + first;
+  task.values = static_cast<const std::byte*>(sequence.values) + first;
+  task.kv_stride = shape.kv_heads * head_stride;
+  if (shape.kv == KvType::kInt8) {
+    task.key_scales = sequence.key_scales + item.kv_head;
+    task.value_scales = sequence.value_scales + item.kv_head;
+    task.scale_stride = shape.kv_heads;
+  }
   task.past = sequence.past;
   task.key_begin = item.key_begin;
   task.key_end = item.key_end;
@@ -209,8 +219,13 @@ class CudaBatch {
 
   void add(const AttentionSequence& sequence, std::int64_t parts) {
     AttentionCudaSequence& added = args_.sequences[args_.count++];
-    added = {sequence.first_row, sequence.tokens, sequence.past, sequence.keys,
-             sequence.values,    parts,           records_};
+    added = {sequence.first_row,
+             sequence.tokens,
+             sequence.past,
+             static_cast<const float*>(sequence.keys),
+             static_cast<const float*>(sequence.values),
+             parts,
+             records_};
     if (parts > 1) records_ += parts * sequence.tokens * args_.heads;
     if (args_.count == AttentionCudaArgs::kMostSequences) run();
   }
@@ -283,15 +298,28 @@ const std::vector<AttentionVariant>& attention_variants() {
   return variants;
 }
 
+const AttentionKernel* attention_bf16_kernel() {
+#if defined(__x86_64__)
+  if (detected_isa() >= Isa::kAvx512Bf16) return &kAttentionAvx512Bf16;
+#endif
+  return nullptr;
+}
+
 void attention_with(const AttentionVariant& variant, const AttentionShape& shape,
                     const AttentionSequence* sequences, std::int64_t count, const float* q,
                     float* o) {
+  attention_with(*variant.kernel, shape, sequences, count, q, o);
+}
+
+void attention_with(const AttentionKernel& kernel, const AttentionShape& shape,
+                    const AttentionSequence* sequences, std::int64_t count, const float* q,
+                    float* o) {
   check(shape, sequences, count, q, o);
-  const Plan plan = make_plan(*variant.kernel, shape, sequences, count);
+  const Plan plan = make_plan(kernel, shape, sequences, count);
   const auto rows = static_cast<std::size_t>(plan.partial_rows);
   PartialResults partial{std::vector<float>(rows), std::vector<float>(rows),
                          std::vector<float>(rows * static_cast<std::size_t>(shape.head_dim))};
-  run_items(*variant.kernel, shape, sequences, plan, q, o, partial);
+  run_items(kernel, shape, sequences, plan, q, o, partial);
   parallel_for(static_cast<std::int64_t>(plan.merges.size()), 16,
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t i = begin; i < end; ++i) {
@@ -310,7 +338,10 @@ void attention(const AttentionShape& shape, const AttentionSequence* sequences, 
     }
     return best;
   }();
-  attention_with(active, shape, sequences, count, q, o);
+  static const AttentionKernel* const pairs =
+      active_isa() >= Isa::kAvx512Bf16 ? attention_bf16_kernel() : nullptr;
+  const bool bf16 = shape.arithmetic == AttentionArithmetic::kBFloat16 && pairs != nullptr;
+  attention_with(bf16 ? *pairs : *active.kernel, shape, sequences, count, q, o);
 }
 
 void attention(Stream& stream, const AttentionShape& shape, const AttentionSequence* sequences,
@@ -320,6 +351,10 @@ void attention(Stream& stream, const AttentionShape& shape, const AttentionSeque
   if (shape.head_dim > kCudaMostHeadDim) {
     raise(ErrorKind::kUnsupported, "attention: heads of {} values on a GPU (at most {})",
           shape.head_dim, kCudaMostHeadDim);
+  }
+  if (shape.kv != KvType::kF32) {
+    raise(ErrorKind::kUnsupported, "'{}': keys and values are float32 on a GPU",
+          stream.device().str());
   }
   attend_cuda(stream, shape, sequences, count, q, o);
 }

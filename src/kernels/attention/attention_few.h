@@ -1,12 +1,13 @@
 // A few query rows against their keys, for decoding, written once over the vector type V. Lanes are
-// the dimensions of a head: keys and values stream from memory once, shared by all rows of the
-// task.
+// the dimensions of a head: keys and values stream from memory once, in whichever type they are
+// cached, shared by all rows of the task. Scales of int8 multiply scores and weights, one for each
+// key, not elements.
 #pragma once
 
 #include <float.h>
 #include <math.h>
 
-#include "kernels/attention/attention_task.h"
+#include "kernels/attention/attention_kv.h"
 #include "kernels/simd_math.h"
 
 namespace aquatint::kernels {
@@ -16,10 +17,11 @@ constexpr int64_t kFewKeys = 64;  // keys per block
 constexpr int64_t kFewRows = 8;   // most rows
 constexpr int kMostRowsTogether = 4;
 
-// kTogether: rows (2 or 4) whose accumulators are in registers together.
-template <typename V, int kTogether>
+// kTogether: rows (2 or 4) whose accumulators are in registers together. Kv: of attention_kv.h.
+template <typename V, int kTogether, typename Kv>
 struct AttentionFew {
   using Reg = typename V::Reg;
+  using Element = typename Kv::Element;
 
   const AttentionTask& task;
   int64_t rows;
@@ -27,6 +29,7 @@ struct AttentionFew {
   float* queries;   // [rows, padded], scaled
   float* weighted;  // [rows, padded]
   float* weights;   // [rows, kFewKeys]: scores, then their exponentials
+  float* scales;    // [2, kFewKeys] of keys and values, with int8
   float largest[kFewRows];
   float sum[kFewRows];
   float correction[kFewRows];
@@ -35,7 +38,7 @@ struct AttentionFew {
     return (head_dim + V::kWidth - 1) / V::kWidth * V::kWidth;
   }
   static int64_t scratch_floats(int64_t head_dim) {
-    return kFewRows * (2 * pad(head_dim) + kFewKeys);
+    return kFewRows * (2 * pad(head_dim) + kFewKeys) + 2 * kFewKeys;
   }
 
   explicit AttentionFew(const AttentionTask& t)
@@ -43,6 +46,8 @@ struct AttentionFew {
     queries = t.scratch;
     weighted = queries + kFewRows * padded;
     weights = weighted + kFewRows * padded;
+    scales = weights + kFewRows * kFewKeys;
+    for (int64_t key = 0; key < 2 * kFewKeys; ++key) scales[key] = 0;
   }
 
   int64_t offset(int64_t r) const {
@@ -64,7 +69,7 @@ struct AttentionFew {
 
   // Scores of four keys for kRows rows from r on.
   template <int kRows>
-  void score(const float* const* k, int64_t r, int64_t column) const {
+  void score(const Element* const* k, int64_t r, int64_t column) const {
     Reg dot[kMostRowsTogether][4];
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
@@ -77,7 +82,7 @@ struct AttentionFew {
       Reg key[4];
 #pragma GCC unroll 8
       for (int n = 0; n < 4; ++n) {
-        key[n] = i < whole ? V::load(k[n] + i) : V::load_first(k[n] + i, task.head_dim - whole);
+        key[n] = Kv::load(k[n] + i, i < whole ? V::kWidth : task.head_dim - whole);
       }
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) {
@@ -94,10 +99,11 @@ struct AttentionFew {
   }
 
   void score_block(int64_t begin, int64_t end) const {
+    const auto* keys = static_cast<const Element*>(task.keys);
     for (int64_t key = begin; key < end; key += 4) {
-      const float* k[4];
+      const Element* k[4];
       for (int n = 0; n < 4; ++n) {
-        k[n] = task.keys + (key + n < end ? key + n : end - 1) * task.kv_stride;
+        k[n] = keys + (key + n < end ? key + n : end - 1) * task.kv_stride;
       }
 
       int64_t r = 0;
@@ -107,6 +113,20 @@ struct AttentionFew {
         r += 2;
       }
       if (r < rows) score<1>(k, r, key - begin);
+    }
+  }
+
+  void load_scales(int64_t begin, int64_t end) const {
+    for (int64_t key = begin; Kv::kScaled && key < end; ++key) {
+      scales[key - begin] = task.key_scales[key * task.scale_stride];
+      scales[kFewKeys + key - begin] = task.value_scales[key * task.scale_stride];
+    }
+  }
+
+  void scale_scores(int64_t r) const {
+    float* row = weights + r * kFewKeys;
+    for (int64_t key = 0; Kv::kScaled && key < kFewKeys; key += V::kWidth) {
+      V::store(row + key, V::mul(V::load(row + key), V::load(scales + key)));
     }
   }
 
@@ -133,8 +153,8 @@ struct AttentionFew {
     Reg total = V::zero();
     for (int64_t key = 0; key < keys; key += V::kWidth) {
       const Reg weight = vector_exp<V>(V::sub(V::load(row + key), V::set(now)));
-      V::store(row + key, weight);
       total = V::add(total, weight);
+      V::store(row + key, Kv::kScaled ? V::mul(weight, V::load(scales + kFewKeys + key)) : weight);
     }
     sum[r] = sum[r] * correction[r] + V::sum(total);
     largest[r] = now;
@@ -143,7 +163,7 @@ struct AttentionFew {
   // weighted[r..r+kRows)[i..] = correction * weighted + weights * values for kVectors vectors, the
   // last of which has `lanes` lanes.
   template <int kRows, int kVectors>
-  void accumulate(const float* value, int64_t r, int64_t i, int64_t keys, int64_t lanes) const {
+  void accumulate(const Element* value, int64_t r, int64_t i, int64_t keys, int64_t lanes) const {
     Reg total[kMostRowsTogether][4];
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
@@ -154,11 +174,11 @@ struct AttentionFew {
       }
     }
     for (int64_t key = 0; key < keys; ++key) {
-      const float* at = value + key * task.kv_stride + i;
+      const Element* at = value + key * task.kv_stride + i;
       Reg v[4];
 #pragma GCC unroll 8
       for (int n = 0; n < kVectors; ++n) {
-        v[n] = kVectors == 1 ? V::load_first(at, lanes) : V::load(at + n * V::kWidth);
+        v[n] = Kv::load(at + n * V::kWidth, kVectors == 1 ? lanes : V::kWidth);
       }
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) {
@@ -177,7 +197,7 @@ struct AttentionFew {
   }
 
   template <int kRows>
-  void accumulate_rows(const float* value, int64_t r, int64_t keys) const {
+  void accumulate_rows(const Element* value, int64_t r, int64_t keys) const {
     constexpr int64_t kW = V::kWidth;
     int64_t i = 0;
     for (; i + 4 * kW <= task.head_dim; i += 4 * kW) {
@@ -206,12 +226,14 @@ struct AttentionFew {
     start();
     for (int64_t key = task.key_begin; key < task.key_end; key += kFewKeys) {
       const int64_t end = key + kFewKeys < task.key_end ? key + kFewKeys : task.key_end;
+      load_scales(key, end);
       score_block(key, end);
       for (int64_t r = 0; r < rows; ++r) {
+        scale_scores(r);
         mask(r, key, end);
         exponentials(r, end - key);
       }
-      const float* value = task.values + key * task.kv_stride;
+      const Element* value = static_cast<const Element*>(task.values) + key * task.kv_stride;
       int64_t r = 0;
       for (; r + kTogether <= rows; r += kTogether) {
         accumulate_rows<kTogether>(value, r, end - key);

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "kernels/attention/kv_type.h"
+
 namespace aquatint::kernels {
 
 struct AttentionTask {
@@ -15,10 +17,14 @@ struct AttentionTask {
   int64_t group;         // query heads per kv head
   int64_t row_begin, row_end;
 
-  const float* keys;  // of position 0 of the kv head
-  const float* values;
-  int64_t kv_stride;  // between positions
-  int64_t past;       // token t is at position past + t
+  KvType kv;
+  const void* keys;  // of position 0 of the kv head
+  const void* values;
+  int64_t kv_stride;        // between positions, in elements
+  const float* key_scales;  // of position 0 of the kv head, with int8
+  const float* value_scales;
+  int64_t scale_stride;  // between positions
+  int64_t past;          // token t is at position past + t
   int64_t key_begin, key_end;
 
   int64_t head_dim;
@@ -48,5 +54,7 @@ struct AttentionKernel {
 extern const AttentionKernel kAttentionReference;
 extern const AttentionKernel kAttentionAvx2;
 extern const AttentionKernel kAttentionAvx512;
+// Its tiles multiply pairs of bfloat16.
+extern const AttentionKernel kAttentionAvx512Bf16;
 
 }  // namespace aquatint::kernels

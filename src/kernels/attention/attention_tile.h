@@ -1,12 +1,13 @@
 // Many query rows against their keys, written once over the vector type V. Lanes are query rows:
 // with the queries transposed once, both products are outer products that broadcast elements of K
-// and V as they lie in memory, and the running softmax needs no sum across lanes.
+// and V as they lie in memory, and the running softmax needs no sum across lanes. Blocks of a cache
+// of another type become float32 first, which costs a twentieth of what is then done with them.
 #pragma once
 
 #include <float.h>
 #include <math.h>
 
-#include "kernels/attention/attention_task.h"
+#include "kernels/attention/attention_kv.h"
 #include "kernels/simd_math.h"
 
 namespace aquatint::kernels {
@@ -34,9 +35,14 @@ struct AttentionTile {
   float* correction;  // [kLanes]
   float* first_key;   // [kLanes], first and last visible key counted from task.key_begin
   float* last_key;    // [kLanes]
+  float* converted;   // [2, kTileKeys, head_dim]: keys and values that are not float32
+  // Of the block at hand.
+  const float* block_keys = nullptr;
+  const float* block_values = nullptr;
+  int64_t block_stride = 0;
 
   static int64_t scratch_floats(int64_t head_dim) {
-    return (2 * head_dim + kTileKeys + 5) * kLanes;
+    return (2 * head_dim + kTileKeys + 5) * kLanes + 2 * kTileKeys * head_dim;
   }
 
   explicit AttentionTile(const AttentionTask& t) : task(t), rows(t.row_end - t.row_begin) {
@@ -48,6 +54,28 @@ struct AttentionTile {
     correction = sum + kLanes;
     first_key = correction + kLanes;
     last_key = first_key + kLanes;
+    converted = last_key + kLanes;
+  }
+
+  void load_block(int64_t begin, int64_t end) {
+    if (task.kv == KvType::kF32) {
+      block_stride = task.kv_stride;
+      block_keys = static_cast<const float*>(task.keys) + begin * task.kv_stride;
+      block_values = static_cast<const float*>(task.values) + begin * task.kv_stride;
+      return;
+    }
+    float* keys = converted;
+    float* values = converted + kTileKeys * task.head_dim;
+    if (task.kv == KvType::kBF16) {
+      kv_block<V, KvBf16<V>>(task, task.keys, nullptr, begin, end, keys);
+      kv_block<V, KvBf16<V>>(task, task.values, nullptr, begin, end, values);
+    } else {
+      kv_block<V, KvInt8<V>>(task, task.keys, task.key_scales, begin, end, keys);
+      kv_block<V, KvInt8<V>>(task, task.values, task.value_scales, begin, end, values);
+    }
+    block_stride = task.head_dim;
+    block_keys = keys;
+    block_values = values;
   }
 
   int64_t offset(int64_t lane) const {
@@ -82,7 +110,7 @@ struct AttentionTile {
       const float* k[kMostUnrolled];
 #pragma GCC unroll 8
       for (int m = 0; m < kUnroll; ++m) {
-        k[m] = task.keys + (key + m < end ? key + m : end - 1) * task.kv_stride;
+        k[m] = block_keys + ((key + m < end ? key + m : end - 1) - begin) * block_stride;
       }
       Reg dot[kMostUnrolled][kTileVectors];
 #pragma GCC unroll 8
@@ -146,7 +174,7 @@ struct AttentionTile {
 
   // weighted[i..i+kDims) = correction * weighted + sum over the keys of weights * value.
   template <int kVectors, int kDims>
-  void accumulate(const float* value, int64_t i, int64_t keys) const {
+  void accumulate(int64_t i, int64_t keys) const {
     Reg total[kMostUnrolled][kTileVectors];
 #pragma GCC unroll 8
     for (int n = 0; n < kVectors; ++n) {
@@ -161,7 +189,7 @@ struct AttentionTile {
 #pragma GCC unroll 8
       for (int n = 0; n < kVectors; ++n)
         weight[n] = V::load(weights + key * kLanes + n * V::kWidth);
-      const float* v = value + key * task.kv_stride + i;
+      const float* v = block_values + key * block_stride + i;
 #pragma GCC unroll 8
       for (int m = 0; m < kDims; ++m) {
         const Reg element = V::set(v[m]);
@@ -184,17 +212,17 @@ struct AttentionTile {
     const int64_t last_position = task.past + (task.row_end - 1) / task.group;
     for (int64_t key = task.key_begin; key < task.key_end; key += kTileKeys) {
       const int64_t end = key + kTileKeys < task.key_end ? key + kTileKeys : task.key_end;
+      load_block(key, end);
       score<kVectors>(key, end);
       const bool ahead = end - 1 > first_position;
       const bool behind = task.window > 0 && key <= last_position - task.window;
       if (ahead || behind) mask(key, end);
       exponentials(end - key);
-      const float* value = task.values + key * task.kv_stride;
       int64_t i = 0;
       for (; i + kUnroll <= task.head_dim; i += kUnroll) {
-        accumulate<kVectors, kUnroll>(value, i, end - key);
+        accumulate<kVectors, kUnroll>(i, end - key);
       }
-      for (; i < task.head_dim; ++i) accumulate<kVectors, 1>(value, i, end - key);
+      for (; i < task.head_dim; ++i) accumulate<kVectors, 1>(i, end - key);
     }
   }
 

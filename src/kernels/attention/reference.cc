@@ -2,16 +2,33 @@
 #include <cmath>
 #include <vector>
 
+#include "base/dtype.h"
 #include "kernels/attention/attention_task.h"
 
 namespace aquatint::kernels {
 namespace {
 
+// Element i of a position of the cache.
+double element(const AttentionTask& task, const void* cache, const float* scales, int64_t position,
+               int64_t i) {
+  const int64_t at = position * task.kv_stride + i;
+  switch (task.kv) {
+    case KvType::kF32:
+      return static_cast<double>(static_cast<const float*>(cache)[at]);
+    case KvType::kBF16:
+      return static_cast<double>(bf16_to_f32(static_cast<const uint16_t*>(cache)[at]));
+    case KvType::kInt8:
+      break;
+  }
+  return static_cast<double>(static_cast<const int8_t*>(cache)[at]) *
+         static_cast<double>(scales[position * task.scale_stride]);
+}
+
 double score(const AttentionTask& task, const float* q, int64_t key) {
-  const float* k = task.keys + key * task.kv_stride;
   double dot = 0;
-  for (int64_t i = 0; i < task.head_dim; ++i)
-    dot += static_cast<double>(q[i]) * static_cast<double>(k[i]);
+  for (int64_t i = 0; i < task.head_dim; ++i) {
+    dot += static_cast<double>(q[i]) * element(task, task.keys, task.key_scales, key, i);
+  }
   return dot * static_cast<double>(task.scale);
 }
 
@@ -31,10 +48,11 @@ void attend_row(const AttentionTask& task, int64_t row) {
   for (int64_t key = task.key_begin; key < task.key_end; ++key) {
     if (!visible(key)) continue;
     const double weight = std::exp(score(task, task.q + at, key) - largest);
-    const float* v = task.values + key * task.kv_stride;
     sum += weight;
-    for (std::size_t i = 0; i < weighted.size(); ++i)
-      weighted[i] += weight * static_cast<double>(v[i]);
+    for (std::size_t i = 0; i < weighted.size(); ++i) {
+      weighted[i] +=
+          weight * element(task, task.values, task.value_scales, key, static_cast<int64_t>(i));
+    }
   }
   const int64_t out = row - task.row_begin;
   float* o = task.o + at;
