@@ -1,53 +1,16 @@
 // The mixers of Mamba and Mamba-2 at the shape of 1.3 billion parameters: what everything beside
 // their matrix products takes, as a share of those products, in prefill and in decoding. A layer of
 // these models is its mixer, so this is the share of the layer.
-#include <benchmark/benchmark.h>
-
-#include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "layers/mamba2_mixer.h"
 #include "layers/mamba_mixer.h"
+#include "layers/mixer_bench.h"
 
 namespace aquatint {
 namespace {
 
 constexpr std::int64_t kHidden = 2048, kInner = 4096;
-constexpr std::int64_t kStepRows = 512;  // of a model's step
-
-enum Weights : std::int64_t { kInt8, kInt4, kBfloat16, kFloat32 };
-
-Tensor values(Shape shape, float low, float high) {
-  const Tensor tensor = Tensor::empty(shape, DType::kF32);
-  auto* v = tensor.mutable_data<float>();
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) {
-    v[i] = low + (high - low) * static_cast<float>(i * 2654435761 % 1024) / 1024.0f;
-  }
-  return tensor;
-}
-
-Linear linear(std::int64_t outputs, std::int64_t columns, Weights weights) {
-  LinearWeights w;
-  LoadOptions options;
-  if (weights == kInt8 || weights == kInt4) {
-    const bool grouped = weights == kInt4 && columns % 128 == 0;
-    QuantizedMatrix m;
-    m.scheme = {weights == kInt8 ? 8 : 4, true, grouped ? Granularity::kGroup : Granularity::kRow,
-                grouped ? 128 : 0};
-    m.values = Tensor::empty({outputs, columns}, DType::kI8);
-    for (std::int64_t i = 0; i < outputs * columns; ++i) {
-      m.values.mutable_data<std::int8_t>()[i] = static_cast<std::int8_t>(i * 7 % 15 - 7);
-    }
-    m.scales = values({outputs, m.scheme.groups(columns)}, 0.001f, 0.002f);
-    w.weight = m;
-    w.activations = weights == kInt8 ? ActivationScheme::kInt8Dynamic : ActivationScheme::kFloat;
-  } else {
-    w.weight = values({outputs, columns}, -0.02f, 0.02f);
-    options.compute = weights == kBfloat16 ? kernels::DenseType::kBF16 : kernels::DenseType::kF32;
-  }
-  return Linear(w, options);
-}
 
 std::unique_ptr<Mixer> mamba(Weights weights) {
   const MambaConfig config{kInner, 16, 128, 4};
@@ -83,35 +46,17 @@ std::unique_ptr<Mixer> mamba2(Weights weights) {
   return std::make_unique<Mamba2Mixer>(config, std::move(w));
 }
 
-// The products of the two mixers, in turn and with inputs of their own.
-class Products {
- public:
-  Products(bool second, Weights weights) {
-    if (second) {
-      linears_ = {linear(2 * kInner + 256 + 64, kHidden, weights),
-                  linear(kHidden, kInner, weights)};
-    } else {
-      linears_ = {linear(2 * kInner, kHidden, weights), linear(160, kInner, weights),
-                  linear(kInner, 128, weights), linear(kHidden, kInner, weights)};
-    }
+std::vector<Linear> products(bool second, Weights weights) {
+  std::vector<Linear> linears;
+  if (second) {
+    linears.push_back(linear(2 * kInner + 256 + 64, kHidden, weights));
+  } else {
+    linears.push_back(linear(2 * kInner, kHidden, weights));
+    linears.push_back(linear(160, kInner, weights));
+    linears.push_back(linear(kInner, 128, weights));
   }
-  void run(ForwardContext& context, const float* x, std::int64_t rows) const {
-    for (const Linear& linear : linears_) {
-      const Workspace::Scope scope(context.workspace);
-      LinearInput input = LinearInput::values(context, x, rows, linear.columns());
-      linear.forward(context, input, context.workspace.take<float>(rows * linear.outputs()));
-    }
-  }
-
- private:
-  std::vector<Linear> linears_;
-};
-
-template <typename Body>
-double seconds_of(const Body& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  linears.push_back(linear(kHidden, kInner, weights));
+  return linears;
 }
 
 void mixer_bench(benchmark::State& state) {
@@ -119,7 +64,7 @@ void mixer_bench(benchmark::State& state) {
   const auto weights = static_cast<Weights>(state.range(1));
   const std::int64_t tokens = state.range(2), step = std::min(tokens, kStepRows);
   const auto mixer = second ? mamba2(weights) : mamba(weights);
-  const Products products(second, weights);
+  const auto linears = products(second, weights);
   const Tensor x = values({step, kInner}, -1.0f, 1.0f),
                y = Tensor::zeros({step, kHidden}, DType::kF32);
   const auto sequence = mixer->new_state();
@@ -133,15 +78,15 @@ void mixer_bench(benchmark::State& state) {
       mixer->forward(context, input, {&segment, 1}, y.mutable_data<float>());
     }
   };
-  const auto run_products = [&] {
+  const auto run_alone = [&] {
     for (std::int64_t done = 0; done < tokens; done += step) {
-      products.run(context, x.data<float>(), step);
+      run_products(context, linears, x.data<float>(), step);
     }
   };
   double whole = 1e30, alone = 1e30;
   for (auto _ : state) {  // in turn, so that other load on the machine meets both
     whole = std::min(whole, seconds_of(run_mixer));
-    alone = std::min(alone, seconds_of(run_products));
+    alone = std::min(alone, seconds_of(run_alone));
   }
   const auto per_token = [&](double seconds) {
     return seconds * 1e6 / static_cast<double>(tokens);

@@ -15,7 +15,7 @@ namespace aquatint::kernels {
 namespace {
 
 constexpr int64_t kPairKeys = 64;  // keys per block
-constexpr int64_t kPairTiles = 4;  // tiles of query rows that share a block
+constexpr int64_t kPairTiles = 8;  // tiles of query rows that share a block
 constexpr int kPairVectors = 3;    // vectors of query rows per tile
 constexpr int kPairUnroll = 8;     // keys, or dimensions, whose sums are in registers together
 constexpr float kLog2OfE = 1.44269504F;
@@ -87,64 +87,83 @@ struct AttentionPairs {
     return row / task.group * task.token_stride + row % task.group * task.head_dim;
   }
 
-  static uint32_t rounded(float value) {
-    uint32_t bits = 0;
-    memcpy(&bits, &value, sizeof(bits));
-    if ((bits & 0x7fffffffU) > 0x7f800000U) return bits >> 16 | 0x40U;
-    return (bits + 0x7fffU + (bits >> 16 & 1U)) >> 16;
-  }
-
   void start() {
-    for (int64_t lane = 0; lane < round_up(rows, kLanes); ++lane) {
+    const int64_t lanes = round_up(rows, kLanes);
+    const Reg scale = V::set(task.scale * kLog2OfE);
+    memset(weighted, 0, static_cast<size_t>(lanes * task.head_dim) * sizeof(float));
+    for (int64_t lane = 0; lane < lanes; ++lane) {
       largest[lane] = -FLT_MAX;
       sum[lane] = 0;
       first_key[lane] = -1;
       last_key[lane] = -1;
-      const int64_t tile = lane / kLanes;
-      uint32_t* q = queries + tile * pairs * kLanes + lane % kLanes;
+      uint32_t* to = queries + lane / kLanes * pairs * kLanes + lane % kLanes;
       if (lane >= rows) {
-        for (int64_t i = 0; i < pairs; ++i) q[i * kLanes] = 0;
+        for (int64_t i = 0; i < pairs; ++i) to[i * kLanes] = 0;
         continue;
       }
       last_key[lane] = static_cast<float>(position(lane) - task.key_begin);
       if (task.window > 0) first_key[lane] = last_key[lane] - static_cast<float>(task.window - 1);
       const float* from = task.q + offset(lane);
-      const float scale = task.scale * kLog2OfE;
-      for (int64_t i = 0; i < pairs; ++i) {
-        const uint32_t even = rounded(from[2 * i] * scale);
-        const bool odd = 2 * i + 1 < task.head_dim;
-        q[i * kLanes] = even | (odd ? rounded(from[2 * i + 1] * scale) << 16 : 0);
+      for (int64_t i = 0; i < task.head_dim; i += 2 * V::kWidth) {
+        const int64_t left = task.head_dim - i;
+        const Reg low = KvFloats<V>::load(from + i, left);
+        const Reg high = left > V::kWidth
+                             ? KvFloats<V>::load(from + i + V::kWidth, left - V::kWidth)
+                             : V::zero();
+        uint32_t rounded[V::kWidth];
+        V::store_pairs(rounded, V::round_pairs(V::mul(low, scale), V::mul(high, scale)));
+        const int64_t n = (left + 1) / 2 < V::kWidth ? (left + 1) / 2 : V::kWidth;
+        for (int64_t pair = 0; pair < n; ++pair) to[(i / 2 + pair) * kLanes] = rounded[pair];
       }
     }
-    const int64_t tiles = (rows + kLanes - 1) / kLanes;
-    for (int64_t i = 0; i < tiles * task.head_dim * kLanes; ++i) weighted[i] = 0;
   }
 
+  // A row of the cache as vectors of float32.
   template <typename Kv>
-  Reg element(const void* cache, const float* scales, int64_t row, int64_t i) const {
-    const auto* p = static_cast<const typename Kv::Element*>(cache) + row * task.kv_stride + i;
-    const Reg v = i < task.head_dim ? Kv::load(p, task.head_dim - i) : V::zero();
-    return Kv::kScaled ? V::mul(v, V::set(scales[row * task.scale_stride])) : v;
-  }
+  struct Row {
+    const typename Kv::Element* from;
+    Reg scale;
+    int64_t size;
+
+    Row(const AttentionTask& t, const void* cache, const float* scales, int64_t position)
+        : from(static_cast<const typename Kv::Element*>(cache) + position * t.kv_stride),
+          scale(V::set(Kv::kScaled ? scales[position * t.scale_stride] : 1.0F)),
+          size(t.head_dim) {}
+    Reg at(int64_t i) const {
+      if (i >= size) return V::zero();
+      const Reg v = Kv::load(from + i, size - i);
+      return Kv::kScaled ? V::mul(v, scale) : v;
+    }
+    // The row is in another page than its neighbours, so nothing else asks for it in time.
+    void prefetch(int64_t stride) const {
+      const auto* p = reinterpret_cast<const char*>(from + stride);
+      for (int64_t i = 0; i < size * static_cast<int64_t>(sizeof(*from)); i += 64) {
+        __builtin_prefetch(p + i);
+      }
+    }
+  };
 
   // Past the end the last key is repeated, whose weights are 0 or never read; values there are 0.
   template <typename Kv>
   void load_block(int64_t begin, int64_t end) const {
+    const int64_t next = end < task.key_end ? kPairKeys * task.kv_stride : 0;
     for (int64_t key = begin; key < end; ++key) {
+      const Row<Kv> row(task, task.keys, task.key_scales, key);
+      row.prefetch(next);
       uint32_t* to = keys + (key - begin) * key_stride;
       for (int64_t i = 0; i < task.head_dim; i += 2 * V::kWidth) {
-        V::store_pairs(to + i / 2,
-                       V::round_pairs(element<Kv>(task.keys, task.key_scales, key, i),
-                                      element<Kv>(task.keys, task.key_scales, key, i + V::kWidth)));
+        V::store_pairs(to + i / 2, V::round_pairs(row.at(i), row.at(i + V::kWidth)));
       }
     }
     for (int64_t key = begin; key < end; key += 2) {
+      const Row<Kv> even(task, task.values, task.value_scales, key);
+      const bool pair = key + 1 < end;
+      const Row<Kv> odd(task, task.values, task.value_scales, pair ? key + 1 : key);
+      even.prefetch(next);
+      odd.prefetch(next);
       uint32_t* to = values + (key - begin) / 2 * value_stride;
       for (int64_t i = 0; i < task.head_dim; i += V::kWidth) {
-        const Reg even = element<Kv>(task.values, task.value_scales, key, i);
-        const Reg odd =
-            key + 1 < end ? element<Kv>(task.values, task.value_scales, key + 1, i) : V::zero();
-        V::store_pairs(to + i, V::interleave(even, odd));
+        V::store_pairs(to + i, V::interleave(even.at(i), pair ? odd.at(i) : V::zero()));
       }
     }
   }
@@ -269,6 +288,7 @@ struct AttentionPairs {
     const int64_t first = position(tile * kLanes);
     const int64_t last = position(tile * kLanes + tile_rows(tile) - 1);
     if (begin > last || (task.window > 0 && end <= first - task.window + 1)) return;
+    if (end > last + 1) end = last + 1;
     score<kVectors>(tile, end - begin);
     const bool ahead = end - 1 > first;
     const bool behind = task.window > 0 && begin <= last - task.window;
