@@ -162,6 +162,44 @@ TEST_P(AttentionVariant, QuantizedExecutionsAgree) {
   }
 }
 
+// Caches of fewer bits move the logits little, predict their size, and hold the same numbers for a
+// prompt as for single tokens: what is attended to has gone through the cache in either case.
+TEST_P(AttentionVariant, CompactCachesAreNearFloat32) {
+  const Tokens text = random_tokens(40, 40, 3);
+  Model reference = model();
+  const auto expected = all_logits(reference, text);
+  const std::tuple<kernels::KvType, double> cases[] = {{kernels::KvType::kBF16, 1e-3},
+                                                       {kernels::KvType::kInt8, 1e-2}};
+  for (const auto& [type, bound] : cases) {
+    LoadOptions options;
+    options.kv_cache = type;
+    Model m = Model::load(Checkpoint::open(GetParam().folder()), options);
+    SequenceState state = m.new_state();
+    const auto logits = all_logits(m, text, state);
+    EXPECT_LT(relative_error(logits, expected), bound) << static_cast<int>(type);
+    EXPECT_EQ(state.nbytes(), m.state_bytes(40));
+    EXPECT_LT(state.nbytes(), reference.state_bytes(40));
+
+    SequenceState stepped = m.new_state();
+    std::vector<float> steps;
+    for (const std::int32_t token : text) {
+      const auto last = m.run(std::span(&token, 1), stepped);
+      steps.insert(steps.end(), last.begin(), last.end());
+    }
+    EXPECT_LT(relative_error(steps, logits), 0.1 * bound) << static_cast<int>(type);
+
+    auto saved = state.tensors();
+    for (auto& [name, tensor] : saved) tensor = tensor.clone();
+    SequenceState restored = m.new_state();
+    restored.assign(saved, 40);
+    const Tokens more = {1, 2, 3};
+    EXPECT_EQ(all_logits(m, more, restored), all_logits(m, more, state));
+    SequenceState other = reference.new_state();
+    testing::expect_error(ErrorKind::kCorrupt, "saved state does not fit this model",
+                          [&] { other.assign(saved, 40); });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, AttentionVariant, ::testing::ValuesIn(all_variants()),
                          variant_name);
 

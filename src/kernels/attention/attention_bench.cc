@@ -9,12 +9,13 @@ namespace {
 struct Problem {
   AttentionShape shape;
   std::vector<AttentionSequence> sequences;
-  std::vector<float> keys, values, q, o;
+  std::vector<float> keys, values, scales, q, o;  // keys and values: memory for any type
 
   Problem(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, std::int64_t count,
-          std::int64_t tokens, std::int64_t past)
-      : shape{heads, kv_heads, head_dim, 0.1F, 0} {
+          std::int64_t tokens, std::int64_t past, KvType kv, AttentionArithmetic arithmetic)
+      : shape{heads, kv_heads, head_dim, 0.1F, 0, kv, arithmetic} {
     const auto cache = static_cast<std::size_t>((past + tokens) * kv_heads * head_dim);
+    scales.assign(static_cast<std::size_t>((past + tokens) * kv_heads), 0.01F);
     keys.assign(cache * static_cast<std::size_t>(count), 0.0F);
     values.assign(keys.size(), 0.5F);
     for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<float>(i % 7) * 0.1F;
@@ -22,7 +23,8 @@ struct Problem {
     o.resize(q.size());
     for (std::int64_t s = 0; s < count; ++s) {
       const std::size_t at = static_cast<std::size_t>(s) * cache;
-      sequences.push_back({s * tokens, tokens, past, keys.data() + at, values.data() + at});
+      sequences.push_back({s * tokens, tokens, past, keys.data() + at, values.data() + at,
+                           scales.data(), scales.data()});
     }
   }
 
@@ -37,7 +39,8 @@ struct Problem {
 void prefill_bench(benchmark::State& state) {
   const std::int64_t heads = state.range(0), head_dim = state.range(2);
   const std::int64_t tokens = state.range(3);
-  Problem problem(heads, state.range(1), head_dim, 1, tokens, 0);
+  Problem problem(heads, state.range(1), head_dim, 1, tokens, 0, KvType::kF32,
+                  static_cast<AttentionArithmetic>(state.range(4)));
   const double ceiling = product_rate();
   double best = 1e30;
   for (auto _ : state) best = std::min(best, problem.seconds(4));
@@ -50,19 +53,24 @@ void prefill_bench(benchmark::State& state) {
 }
 BENCHMARK(prefill_bench)
     ->Name("attention_prefill")
-    ->ArgNames({"heads", "kv_heads", "head_dim", "tokens"})
-    ->Args({32, 8, 64, 128})
-    ->Args({32, 8, 64, 2048})
-    ->Args({32, 8, 128, 512})
-    ->Args({32, 8, 128, 2048})
-    ->Args({12, 12, 64, 1024})
+    ->ArgNames({"heads", "kv_heads", "head_dim", "tokens", "bf16"})
+    ->Args({32, 8, 64, 128, 0})
+    ->Args({32, 8, 64, 2048, 0})
+    ->Args({32, 8, 128, 512, 0})
+    ->Args({32, 8, 128, 2048, 0})
+    ->Args({12, 12, 64, 1024, 0})
+    ->Args({32, 8, 64, 2048, 1})
+    ->Args({32, 8, 128, 2048, 1})
+    ->Args({12, 12, 64, 1024, 1})
     ->Iterations(3);
 
 void decode_bench(benchmark::State& state) {
   const std::int64_t kv_heads = state.range(1), head_dim = state.range(2);
   const std::int64_t count = state.range(3), past = state.range(4);
-  Problem problem(state.range(0), kv_heads, head_dim, count, 1, past);
-  const std::int64_t bytes = count * (past + 1) * kv_heads * head_dim * 8;
+  const auto kv = static_cast<KvType>(state.range(5));
+  Problem problem(state.range(0), kv_heads, head_dim, count, 1, past, kv,
+                  AttentionArithmetic::kFloat32);
+  const std::int64_t bytes = count * (past + 1) * kv_position_bytes(kv, kv_heads, head_dim);
   const double ceiling = read_bandwidth(bytes);
   double best = 1e30;
   for (auto _ : state) best = std::min(best, problem.seconds(20));
@@ -72,13 +80,15 @@ void decode_bench(benchmark::State& state) {
 }
 BENCHMARK(decode_bench)
     ->Name("attention_decode")
-    ->ArgNames({"heads", "kv_heads", "head_dim", "sequences", "past"})
-    ->Args({32, 8, 64, 1, 512})
-    ->Args({32, 8, 64, 1, 4096})
-    ->Args({32, 8, 128, 1, 4096})
-    ->Args({12, 12, 64, 1, 1000})
-    ->Args({32, 32, 128, 1, 4096})
-    ->Args({32, 8, 128, 16, 2048})
+    ->ArgNames({"heads", "kv_heads", "head_dim", "sequences", "past", "kv"})
+    ->Args({32, 8, 64, 1, 512, 0})
+    ->Args({32, 8, 64, 1, 4096, 0})
+    ->Args({32, 8, 128, 1, 4096, 0})
+    ->Args({12, 12, 64, 1, 1000, 0})
+    ->Args({32, 32, 128, 1, 4096, 0})
+    ->Args({32, 8, 128, 16, 2048, 0})
+    ->Args({32, 8, 128, 1, 4096, 1})
+    ->Args({32, 8, 128, 1, 4096, 2})
     ->Iterations(3);
 
 }  // namespace
