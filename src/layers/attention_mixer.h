@@ -31,10 +31,11 @@ struct AttentionConfig {
   std::vector<float> inv_freq;  // rotary inverse frequencies [head_dim / 2]; empty: no rotation
   std::optional<DynamicRope> dynamic;
   kernels::KvType kv_cache = kernels::KvType::kF32;
-  // Of the products of prompts, on the CPU.
+  // Of the products of prompts, on the CPU. A mixer whose projections read int8 activations takes
+  // kBFloat16, which loses less than those do and keeps pace with them; others stay in float32.
   kernels::AttentionArithmetic arithmetic = kernels::AttentionArithmetic::kFloat32;
 
-  // With what the options say of caches and of arithmetic: bfloat16 beside quantized weights.
+  // With what the options say of caches and of arithmetic: bfloat16 where dense weights are.
   AttentionConfig with(const LoadOptions& options) const;
 };
 

@@ -84,6 +84,7 @@ class Linear {
   // [outputs] or null.
   const float* bias() const { return bias_.defined() ? bias_.data<float>() : nullptr; }
 
+  ActivationScheme activations() const { return activations_; }
   std::int64_t outputs() const { return outputs_; }
   std::int64_t columns() const { return columns_; }
   const std::string& module() const { return module_; }
