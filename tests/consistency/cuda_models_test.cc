@@ -65,16 +65,23 @@ TEST_F(CudaModels, GlaDemoMatchesThePythonImplementation) {
   expect_matches_reference(folder, on(DeviceKind::kCuda));
 }
 
-TEST_F(CudaModels, EveryVariantOfTheConfigurationMatchesNumPy) {
-  for (const auto& entry :
-       std::filesystem::directory_iterator(testing::source_dir() / "tests/golden/gla")) {
-    const auto golden = SafetensorsSet::open_file(entry.path() / "expected.safetensors");
-    const Tensor ids = golden.tensor("input_ids").clone();
-    const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
-    Model model = load(entry.path(), DeviceKind::kCuda, kernels::DenseType::kF32);
-    const Tensor expected = golden.tensor("logits").clone();
-    EXPECT_LT(max_difference(all_logits(model, tokens), values_of(expected)), kLogitTolerance)
-        << entry.path().filename();
+TEST_F(CudaModels, LlamaMatchesThePythonImplementation) {
+  AQUATINT_SHARED_PATH(folder, "models/llama");
+  expect_matches_reference(folder, on(DeviceKind::kCuda));
+}
+
+TEST_F(CudaModels, EveryVariantOfTheConfigurationMatchesItsLogits) {
+  for (const char* family : {"gla", "llama", "mistral", "qwen2"}) {
+    for (const std::string& name : testing::golden_variants(family)) {
+      const auto folder = testing::golden_variant(name, family);
+      const auto golden = SafetensorsSet::open_file(folder / "expected.safetensors");
+      const Tensor ids = golden.tensor("input_ids").clone();
+      const std::span tokens(ids.data<std::int32_t>(), static_cast<std::size_t>(ids.numel()));
+      Model model = load(folder, DeviceKind::kCuda, kernels::DenseType::kF32);
+      const Tensor expected = golden.tensor("logits").clone();
+      EXPECT_LT(max_difference(all_logits(model, tokens), values_of(expected)), kLogitTolerance)
+          << family << "/" << name;
+    }
   }
 }
 
