@@ -1,5 +1,5 @@
-"""Measures a model with this project's program and with llama-bench, in turns, and prints the record
-that bench/cpu_vs_llama_cpp.sh keeps. That script makes the models and calls this one.
+"""Measures a model with this project's program and with llama-bench, in turns, and prints the
+record that bench/cpu_vs_llama_cpp.sh keeps. That script makes the models and calls this one.
 
 What is compared: bfloat16 with BF16, W8A8 with Q8_0, W4A16 with Q4_0. llama.cpp's quantized files
 have the head and the token table quantized too (Q8_0; Q6_K beside Q4_0), so the recipes should.
@@ -8,8 +8,8 @@ How: each round takes each measurement on one side and right after it on the oth
 taken within a round, so that a machine that becomes slower hits both. What is printed is the median
 of the rounds, and the least and the greatest. A measurement is a process of its own that warms up
 and then repeats, small models more often. Prefill is one prompt at the beginning of a text; decode
-is 64 tokens at the beginning of a text. llama-bench itself decides on flash attention, on mapping the
-file and on repacking weights. The long prompt is measured in one round only, and left out for
+is 64 tokens at the beginning of a text. llama-bench itself decides on flash attention, on mapping
+the file and on repacking weights. The long prompt is measured in one round only, and left out for
 llama.cpp where it would be too long to wait for.
 """
 
@@ -186,7 +186,9 @@ def bytes_read_per_step(path):
     """All tensors of a GGUF file but tables of which a step reads a row."""
     tensors = gguf.GGUFReader(path).tensors
     names = {tensor.name for tensor in tensors}
-    tables = {"position_embd.weight"} | ({"token_embd.weight"} if "output.weight" in names else set())
+    tables = {"position_embd.weight"}
+    if "output.weight" in names:
+        tables.add("token_embd.weight")
     return sum(int(tensor.n_bytes) for tensor in tensors if tensor.name not in tables)
 
 

@@ -53,7 +53,8 @@ for source in "$@"; do
   prepare "$source"
   commit=${COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || true)}
   {
-    echo "date: $(date -u '+%F %H:%M UTC'), commit $commit; load before: $(cut -d' ' -f1-3 /proc/loadavg)"
+    load=$(cut -d' ' -f1-3 /proc/loadavg)
+    echo "date: $(date -u '+%F %H:%M UTC'), commit $commit; load before: $load"
     "$python" bench/cpu_vs_llama_cpp.py --program "$program" --peer "$LLAMA_CPP/llama-bench" \
       --peer-version "${PEER_VERSION:-}" --source "$source" --models "$work" \
       --recipes "$w8a8" "$w4a16" --threads "${THREADS:-$(nproc)}" --rounds "${ROUNDS:-3}"

@@ -217,7 +217,13 @@ def gpt2(config, writer):
     def linear(stored, name, inputs, outputs):
         # Files of Hugging Face's hold these as [inputs, outputs].
         return [
-            Row(stored + ".weight", name + ".weight", (inputs, outputs), (outputs, inputs), np.transpose),
+            Row(
+                stored + ".weight",
+                name + ".weight",
+                (inputs, outputs),
+                (outputs, inputs),
+                np.transpose,
+            ),
             Row(stored + ".bias", name + ".bias", (outputs,)),
         ]
 
@@ -237,7 +243,8 @@ def gpt2(config, writer):
 
 def state_space(config, writer):
     """What Mamba and Mamba-2 share: sizes, and the rows outside of the mixers' projections."""
-    width, layers, kernel = config["hidden_size"], config["num_hidden_layers"], config["conv_kernel"]
+    width, layers = config["hidden_size"], config["num_hidden_layers"]
+    kernel = config["conv_kernel"]
     inner = int(config["expand"] * width)
     if inner != 2 * width or config.get("use_bias") or not config.get("use_conv_bias", True):
         sys.exit("only expand 2, use_bias false and use_conv_bias true are written")
@@ -268,7 +275,12 @@ def decay(data):
 
 def convolution(stored, mixer, channels, kernel):
     return [
-        Row(stored + "ssm_conv1d.weight", mixer + "conv1d.weight", (channels, 1, kernel), (channels, kernel)),
+        Row(
+            stored + "ssm_conv1d.weight",
+            mixer + "conv1d.weight",
+            (channels, 1, kernel),
+            (channels, kernel),
+        ),
         Row(stored + "ssm_conv1d.bias", mixer + "conv1d.bias", (channels,)),
     ]
 

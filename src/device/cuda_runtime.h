@@ -51,6 +51,6 @@ struct CudaRuntime {
 };
 
 // Raised with every change of this table, of CudaLaunch or of an entry's arguments.
-inline constexpr int kCudaModuleVersion = 6;
+inline constexpr int kCudaModuleVersion = 7;
 
 }  // namespace aquatint
