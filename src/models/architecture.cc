@@ -20,4 +20,13 @@ TensorSpec& Architecture::declare(std::string tensor_name, Shape shape, Role rol
   return tensors_.back();
 }
 
+void Architecture::share_input(const std::string& scaled_by,
+                               const std::vector<std::string>& modules) {
+  for (const std::string& module : modules) {
+    TensorSpec& spec = tensors_[index_.at(module + ".weight")];
+    spec.tap = modules.front() + ".input";
+    spec.scaled_by = scaled_by;
+  }
+}
+
 }  // namespace aquatint

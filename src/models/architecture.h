@@ -66,6 +66,9 @@ class Architecture {
  protected:
   // Adds a tensor whose only source is itself.
   TensorSpec& declare(std::string tensor_name, Shape shape, Role role, int block);
+  // Says that the same values feed these modules, all declared, and which tensor scales the columns
+  // of those values (TensorSpec::scaled_by).
+  void share_input(const std::string& scaled_by, const std::vector<std::string>& modules);
 
   std::int64_t vocab_size_ = 0, hidden_size_ = 0, blocks_ = 0;
   std::int64_t context_length_ = 2048, max_positions_ = 0;

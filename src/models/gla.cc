@@ -160,18 +160,26 @@ void Gla::declare_tensors(bool tied) {
   for (int i = 0; i < blocks_; ++i) {
     const std::string prefix = fmt::format("model.layers.{}", i);
     declare(prefix + ".attn_norm.weight", {D}, Role::kNorm, i);
+    const std::string attn = prefix + ".attn", mlp = prefix + ".mlp";
+    std::vector<std::string> mixer_in = {attn + ".q_proj", attn + ".k_proj", attn + ".v_proj"};
     const auto hybrid = hybrid_.find(i);
     if (hybrid != hybrid_.end()) {
-      declare_attention(prefix + ".attn", i, hybrid->second);
+      declare_attention(attn, i, hybrid->second);
     } else {
-      declare_gla_mixer(prefix + ".attn", i);
+      declare_gla_mixer(attn, i);
+      if (mixer_.output_gate) mixer_in.push_back(attn + ".g_proj");
+      mixer_in.push_back(attn + ".gk_proj.0");
     }
+    share_input(prefix + ".attn_norm.weight", mixer_in);
     declare(prefix + ".mlp_norm.weight", {D}, Role::kNorm, i);
-    declare_mlp(prefix + ".mlp", i);
+    declare_mlp(mlp, i);
+    share_input(prefix + ".mlp_norm.weight", {mlp + ".gate_proj", mlp + ".up_proj"});
+    share_input(mlp + ".up_proj.weight", {mlp + ".down_proj"});
   }
   declare("model.norm.weight", {D}, Role::kNorm, -1);
   TensorSpec& head = declare("lm_head.weight", {vocab_size_, D}, Role::kHead, -1);
   head.tied = tied;
+  share_input("model.norm.weight", {"lm_head"});
 }
 
 void Gla::declare_gla_mixer(const std::string& prefix, int block) {

@@ -111,10 +111,14 @@ void Gpt2::declare_tensors(bool tied) {
     declare_norm(prefix + ".ln_2", i);
     declare_conv1d(prefix + ".mlp.c_fc", inner_, D, Role::kMlpIn, i);
     declare_conv1d(prefix + ".mlp.c_proj", D, inner_, Role::kMlpOut, i);
+    const std::string block = kPrefix + prefix;
+    share_input(block + ".ln_1.weight", {block + ".attn.c_attn"});
+    share_input(block + ".ln_2.weight", {block + ".mlp.c_fc"});
   }
   declare_norm("ln_f", -1);
   TensorSpec& head = declare("lm_head.weight", {vocab_size_, D}, Role::kHead, -1);
   head.tied = tied;
+  share_input(kPrefix + "ln_f.weight", {"lm_head"});
 }
 
 // The causal masks that older files hold beside the biases: h.N.attn.bias is one of them.

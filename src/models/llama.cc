@@ -218,19 +218,28 @@ void Llama::declare_tensors(bool tied) {
   declare("model.embed_tokens.weight", {vocab_size_, D}, Role::kEmbedding, -1);
   for (int i = 0; i < blocks_; ++i) {
     const std::string prefix = fmt::format("model.layers.{}", i);
+    const std::string attn = prefix + ".self_attn", mlp = prefix + ".mlp";
     declare(prefix + ".input_layernorm.weight", {D}, Role::kNorm, i);
-    declare_linear(prefix + ".self_attn.q_proj", q, D, Role::kMixerIn, i, qkv_bias_);
-    declare_linear(prefix + ".self_attn.k_proj", kv, D, Role::kMixerIn, i, qkv_bias_);
-    declare_linear(prefix + ".self_attn.v_proj", kv, D, Role::kMixerIn, i, qkv_bias_);
-    declare_linear(prefix + ".self_attn.o_proj", D, q, Role::kMixerOut, i, output_bias_);
+    declare_linear(attn + ".q_proj", q, D, Role::kMixerIn, i, qkv_bias_);
+    declare_linear(attn + ".k_proj", kv, D, Role::kMixerIn, i, qkv_bias_);
+    declare_linear(attn + ".v_proj", kv, D, Role::kMixerIn, i, qkv_bias_);
+    declare_linear(attn + ".o_proj", D, q, Role::kMixerOut, i, output_bias_);
     declare(prefix + ".post_attention_layernorm.weight", {D}, Role::kNorm, i);
-    declare_linear(prefix + ".mlp.gate_proj", I, D, Role::kMlpIn, i, mlp_bias_);
-    declare_linear(prefix + ".mlp.up_proj", I, D, Role::kMlpIn, i, mlp_bias_);
-    declare_linear(prefix + ".mlp.down_proj", D, I, Role::kMlpOut, i, mlp_bias_);
+    declare_linear(mlp + ".gate_proj", I, D, Role::kMlpIn, i, mlp_bias_);
+    declare_linear(mlp + ".up_proj", I, D, Role::kMlpIn, i, mlp_bias_);
+    declare_linear(mlp + ".down_proj", D, I, Role::kMlpOut, i, mlp_bias_);
+    share_input(prefix + ".input_layernorm.weight",
+                {attn + ".q_proj", attn + ".k_proj", attn + ".v_proj"});
+    // Else several heads of o_proj's input have the same factor.
+    if (q == kv) share_input(attn + ".v_proj.weight", {attn + ".o_proj"});
+    share_input(prefix + ".post_attention_layernorm.weight",
+                {mlp + ".gate_proj", mlp + ".up_proj"});
+    share_input(mlp + ".up_proj.weight", {mlp + ".down_proj"});
   }
   declare("model.norm.weight", {D}, Role::kNorm, -1);
   TensorSpec& head = declare("lm_head.weight", {vocab_size_, D}, Role::kHead, -1);
   head.tied = tied;
+  share_input("model.norm.weight", {"lm_head"});
 }
 
 // Files from before 2023-10 hold the rotary frequencies, which follow from the configuration.

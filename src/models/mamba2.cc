@@ -104,11 +104,11 @@ void Mamba2::declare_mixer(const std::string& prefix, int block) {
   declare_named(prefix + ".dt_bias", {m.shape.heads}, Role::kTimeStepBias, block);
   declare_named(prefix + ".A_log", {m.shape.heads}, Role::kDecay, block);
   declare_named(prefix + ".D", {m.skip_per_channel ? channels : m.shape.heads}, Role::kSkip, block);
-  if (m.gate_order != kernels::GateOrder::kGateOnly) {
-    declare_named(prefix + ".norm.weight", {channels}, Role::kNorm, block);
-  }
+  const bool has_norm = m.gate_order != kernels::GateOrder::kGateOnly;
+  if (has_norm) declare_named(prefix + ".norm.weight", {channels}, Role::kNorm, block);
   declare_projection(prefix + ".out_proj", {hidden_size_, m.mlp_width + channels}, Role::kMixerOut,
                      block);
+  if (has_norm && m.mlp_width == 0) share_input(prefix + ".norm.weight", {prefix + ".out_proj"});
 }
 
 std::int64_t Mamba2::mixer_macs_per_token() const {

@@ -110,9 +110,11 @@ void StateSpaceModel::declare_tensors() {
     const std::string prefix = fmt::format("backbone.layers.{}", i);
     declare_named(prefix + ".norm.weight", {hidden_size_}, Role::kNorm, i);
     declare_mixer(prefix + ".mixer", i);
+    share_input(prefix + ".norm.weight", {prefix + ".mixer.in_proj"});
   }
   declare_named("backbone.norm_f.weight", {hidden_size_}, Role::kNorm, -1);
   declare_named("lm_head.weight", table, Role::kHead, -1).tied = tied_;
+  share_input("backbone.norm_f.weight", {"lm_head"});
 }
 
 Tensor StateSpaceModel::load_rates(const WeightSource& source, const std::string& prefix) const {

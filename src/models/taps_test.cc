@@ -72,11 +72,12 @@ void expect_taps_of_table(const std::filesystem::path& folder) {
   std::set<std::string> expected, seen;
   for (const TensorSpec& spec : model.architecture().tensors()) {
     if (!is_linear(spec.role)) continue;
-    EXPECT_EQ(spec.tap, spec.module() + ".input");
-    expected.insert(spec.tap);
-    const auto input = recorder.taps().find(spec.tap);
+    const std::string own = spec.module() + ".input";
+    expected.insert(own);
+    const auto input = recorder.taps().find(own);
     const auto output = recorder.taps().find(spec.module() + ".output");
-    ASSERT_NE(input, recorder.taps().end()) << spec.tap;
+    ASSERT_NE(input, recorder.taps().end()) << own;
+    EXPECT_EQ(input->second.values, recorder.taps().at(spec.tap).values) << own;
     ASSERT_NE(output, recorder.taps().end()) << spec.module();
     EXPECT_EQ(input->second.columns, spec.shape[1]) << spec.name;
     EXPECT_EQ(output->second.columns, spec.shape[0]) << spec.name;
@@ -99,6 +100,8 @@ TEST(Taps, SeeEveryLinearOfTheTable) {
     expect_taps_of_table(golden_variant(variant, "mamba2"));
   }
   expect_taps_of_table(golden_variant("original_narrow", "mamba2"));
+  expect_taps_of_table(golden_variant("plain", "gpt2"));
+  expect_taps_of_table(golden_variant("biases", "llama"));
 }
 
 TEST(Taps, OutputsAreInputsTimesWeights) {

@@ -52,8 +52,13 @@ struct TensorSpec {
   std::string name;  // as we write it: "model.layers.0.attn.q_proj.weight"
   Shape shape;
   Role role = Role::kNorm;
-  int block = -1;     // -1: outside the blocks
-  std::string tap;    // what feeds it: "model.layers.0.attn.q_proj.input"; empty if nothing does
+  int block = -1;  // -1: outside the blocks
+  // The tap of what feeds it: "model.layers.0.attn.q_proj.input"; empty if nothing does. Tensors
+  // fed by the same values have the same one, that of the first of them.
+  std::string tap;
+  // The tensor that has a factor of each column of what feeds it, as a value or as a row: the
+  // weights of a norm, or an up projection. Empty if none has.
+  std::string scaled_by;
   bool tied = false;  // may be absent: the embedding table then serves
   // Files hold the matrix as [columns, rows]: in all sources, and in what we write (GPT-2).
   bool transposed = false;
