@@ -1,9 +1,5 @@
 #include "packing/packed_weights.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <cstring>
 
@@ -13,23 +9,6 @@ namespace aquatint {
 namespace {
 
 constexpr std::int64_t kPanel = PackedWeights::kPanel;
-
-// Zeroed bytes on large pages where the system offers them: a product with one row reads them at
-// the speed of memory, and 10 to 15 % of that is address translation. Only whole large pages inside
-// the tensor are asked for, so it takes no more memory.
-Tensor zeroed_bytes(Shape shape) {
-  Tensor bytes = Tensor::empty(shape, DType::kU8);
-#if defined(__linux__)
-  constexpr std::size_t kLargePage = std::size_t{2} << 20;
-  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.mutable_bytes());
-  const std::uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
-  const std::uintptr_t last = (begin + bytes.nbytes()) / kLargePage * kLargePage;
-  // Best effort: where it is refused, everything works on small pages.
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
-  std::memset(bytes.mutable_bytes(), 0, bytes.nbytes());
-  return bytes;
-}
 
 // Four stored bytes; memcpy keeps the access legal at any alignment.
 std::uint32_t load_quad(const std::uint8_t* p) {
@@ -128,10 +107,11 @@ PackedWeights pack_weights(const QuantizedMatrix& matrix) {
   }
   packed.symmetric_zero = 1 << (packed.bits - 1);
   const std::int64_t panels = packed.panels();
-  packed.data = zeroed_bytes({panels, packed.padded_columns() * kPanel * packed.bits / 8});
-  packed.scales = Tensor::zeros({panels, packed.groups, kPanel}, DType::kF32);
+  packed.data = Tensor::weight_zeros({panels, packed.padded_columns() * kPanel * packed.bits / 8},
+                                     DType::kU8);
+  packed.scales = Tensor::weight_zeros({panels, packed.groups, kPanel}, DType::kF32);
   if (matrix.zero_points.defined()) {
-    packed.zeros = Tensor::zeros({panels, packed.groups, kPanel}, DType::kU8);
+    packed.zeros = Tensor::weight_zeros({panels, packed.groups, kPanel}, DType::kU8);
   }
   parallel_for(panels, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t panel = begin; panel < end; ++panel) pack_panel(matrix, panel, packed);

@@ -4,12 +4,21 @@
 #include <cstring>
 #include <new>
 
+#include "base/large_pages.h"
 #include "base/mapped_file.h"
 #include "base/threads.h"
 #include "device/device_memory.h"
 #include "device/stream.h"
 
 namespace aquatint {
+namespace {
+
+[[noreturn]] void raise_no_memory(std::size_t bytes, const Shape& shape, DType dtype) {
+  raise(ErrorKind::kOutOfMemory, "cannot allocate {} bytes for a {} tensor {}", bytes,
+        dtype_name(dtype), shape.str());
+}
+
+}  // namespace
 
 Shape::Shape(std::initializer_list<std::int64_t> dims)
     : Shape(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
@@ -49,10 +58,7 @@ Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
     return t;
   }
   void* memory = ::operator new(size, kAlignment, std::nothrow);
-  if (memory == nullptr) {
-    raise(ErrorKind::kOutOfMemory, "cannot allocate {} bytes for a {} tensor {}", size,
-          dtype_name(dtype), shape.str());
-  }
+  if (memory == nullptr) raise_no_memory(size, shape, dtype);
   t.owner_ = std::shared_ptr<const void>(
       memory, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); });
   t.data_ = static_cast<const std::byte*>(memory);
@@ -63,6 +69,18 @@ Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
 Tensor Tensor::zeros(Shape shape, DType dtype) {
   Tensor t = empty(shape, dtype);
   std::memset(t.mutable_bytes(), 0, t.nbytes());
+  return t;
+}
+
+Tensor Tensor::weight_zeros(Shape shape, DType dtype) {
+  Tensor t;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  const std::shared_ptr<void> memory = allocate_on_large_pages(t.nbytes());
+  if (memory == nullptr) raise_no_memory(t.nbytes(), shape, dtype);
+  t.owner_ = memory;
+  t.data_ = static_cast<const std::byte*>(memory.get());
+  t.writable_ = true;
   return t;
 }
 

@@ -48,6 +48,8 @@ class Tensor {
   // Uninitialized memory aligned to 64 bytes, of the heap or a GPU. Error kOutOfMemory.
   static Tensor empty(Shape shape, DType dtype, Device device = {});
   static Tensor zeros(Shape shape, DType dtype);
+  // The same in memory that is fast to read from end to end: base/large_pages.h.
+  static Tensor weight_zeros(Shape shape, DType dtype);
   // A view of [offset, offset + bytes) of a mapped file, kept alive by the tensor. Read-only, and
   // not necessarily aligned to its element size.
   static Tensor mapped(std::shared_ptr<const MappedFile> file, std::size_t offset, Shape shape,
