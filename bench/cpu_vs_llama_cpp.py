@@ -11,13 +11,18 @@ and then repeats, small models more often. Prefill is one prompt at the beginnin
 is 64 tokens at the beginning of a text. llama-bench itself decides on flash attention, on mapping
 the file and on repacking weights. The long prompt is measured in one round only, and left out for
 llama.cpp where it would be too long to wait for.
+
+On both sides threads wait for each other without sleeping, so one more busy program makes decoding
+up to ten times slower on two cores: the record says how much of a processor others used at most.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +34,16 @@ REPEATED_BYTES, MOST_REPEATS = 2_000_000_000, 8  # repeats times bytes of bfloat
 # Of design/goals.md: tokens per second, ours over theirs.
 PREFILL_AIMS = {"mamba": 8.0, "mamba2": 6.0, "llama": 4.5}
 DECODE_AIMS = {"w8a8": 1.4, "w4a16": 1.5}
+
+
+def others_seconds():
+    """Processor time of all programs but those that were started here; 0 where it isn't told."""
+    try:
+        ticks = sum(map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:4]))
+    except OSError:
+        return 0.0
+    children = os.times()
+    return ticks / os.sysconf("SC_CLK_TCK") - children.children_user - children.children_system
 
 
 class PeerError(Exception):
@@ -71,6 +86,7 @@ class Bench:
         self.program, self.peer = arguments.program, arguments.peer
         self.models, self.threads = Path(arguments.models), str(arguments.threads)
         self.commands, self.our_result, self.their_result = {}, None, None
+        self.other_load = 0.0  # the most processors that other programs used during a run
         self.bytes_per_step = {}  # of decoding, by the names of folders and types
 
     def config(self):
@@ -83,7 +99,11 @@ class Bench:
         words = [Path(word).name if "/" in word else word for word in command]
         if shown:
             self.commands.setdefault(title, " ".join(words))
-        return subprocess.run(command, capture_output=True, text=True)
+        before, start = others_seconds(), time.monotonic()
+        run = subprocess.run(command, capture_output=True, text=True)
+        load = (others_seconds() - before) / (time.monotonic() - start)
+        self.other_load = max(self.other_load, load)
+        return run
 
     def ours(self, pair, prompt, repeats, *more):
         command = [self.program, "bench", str(self.models / pair.ours)]
@@ -224,6 +244,7 @@ def report(bench, arguments, measurements, ceilings):
     print(f"read bandwidth before and after: {reads} GB/s; 100 % below is their mean")
     products = " and ".join(f"{c['int8_ops'] / 1e9:.0f}" for c in ceilings)
     print(f"oneDNN's int8 products before and after: {products} GOP/s")
+    print(f"other programs used at most {bench.other_load:.2f} processors during a measurement")
     print(f"\n{'tokens/s':21} {'ours':28} {'llama.cpp':33} {'ratio':19}  aim")
     kind = bench.config()["model_type"]
     for measurement in measurements:
