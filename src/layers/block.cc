@@ -20,21 +20,37 @@ void add_scaled(ForwardContext& context, float scale, std::int64_t n, float* hid
   kernels::scaled_add(context.stream(), hidden, sum, scale, n);
 }
 
+// How many rows there are. Ascending, so that no row is written before it is read.
+std::int64_t move_to_front(ForwardContext& context, std::span<const std::int64_t> kept,
+                           std::int64_t columns, float* hidden) {
+  std::int64_t n = 0;
+  for (const std::int64_t row : kept) {
+    if (row != n) {
+      context.stream().copy(hidden + n * columns, hidden + row * columns,
+                            static_cast<std::size_t>(columns) * sizeof(float));
+    }
+    ++n;
+  }
+  return n;
+}
+
 }  // namespace
 
 void PreNormBlock::forward(ForwardContext& context, std::span<const Segment> segments,
-                           std::int64_t rows, float* hidden) const {
-  const std::int64_t columns = norm_columns(mixer_norm_), n = rows * columns;
+                           std::int64_t rows, float* hidden,
+                           std::optional<std::span<const std::int64_t>> kept) const {
+  const std::int64_t columns = norm_columns(mixer_norm_);
   {
     const Workspace::Scope scope(context.workspace);
     LinearInput x = LinearInput::normalized(context, hidden, mixer_norm_, rows, columns);
-    add_scaled(context, residual_scale_, n, hidden,
+    add_scaled(context, residual_scale_, rows * columns, hidden,
                [&](float* y) { mixer_->forward(context, x, segments, y); });
   }
-  if (mlp_) {
+  if (kept) rows = move_to_front(context, *kept, columns, hidden);
+  if (mlp_ && rows > 0) {
     const Workspace::Scope scope(context.workspace);
     LinearInput x = LinearInput::normalized(context, hidden, mlp_norm_, rows, columns);
-    add_scaled(context, residual_scale_, n, hidden, [&](float* y) {
+    add_scaled(context, residual_scale_, rows * columns, hidden, [&](float* y) {
       std::visit([&](const auto& mlp) { mlp.forward(context, x, y); }, *mlp_);
     });
   }

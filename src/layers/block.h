@@ -17,9 +17,12 @@ namespace aquatint {
 class Block {
  public:
   virtual ~Block() = default;
-  // hidden: [rows, hidden size], updated in place; rows of all segments.
+  // hidden: [rows, hidden size], updated in place; rows of all segments. With `kept`, ascending row
+  // numbers, only those rows are wanted of the last block's result: hidden then begins with them,
+  // one after another, and the rest of it may be anything. States are updated by all rows.
   virtual void forward(ForwardContext& context, std::span<const Segment> segments,
-                       std::int64_t rows, float* hidden) const = 0;
+                       std::int64_t rows, float* hidden,
+                       std::optional<std::span<const std::int64_t>> kept) const = 0;
   virtual std::unique_ptr<BlockState> new_state() const = 0;
   // Whether a step of one token is the same work, on the same memory, at every position.
   virtual bool steps_are_alike() const = 0;
@@ -63,7 +66,7 @@ class PreNormBlock : public Block {
         mlp_(std::move(mlp)),
         residual_scale_(residual_scale) {}
   void forward(ForwardContext& context, std::span<const Segment> segments, std::int64_t rows,
-               float* hidden) const override;
+               float* hidden, std::optional<std::span<const std::int64_t>> kept) const override;
   std::unique_ptr<BlockState> new_state() const override { return mixer_->new_state(); }
   bool steps_are_alike() const override { return mixer_->steps_are_alike(); }
   std::size_t nbytes() const override;

@@ -231,26 +231,41 @@ void Model::run_steps(std::span<const ModelInput> inputs, LogitsFor wanted, cons
   }
 }
 
+bool Model::is_end(std::span<const ModelInput> inputs, const StepPart& part) {
+  const auto total = static_cast<std::int64_t>(inputs[part.sequence].tokens.size());
+  return part.first + part.tokens == total;
+}
+
 void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>& parts,
                  LogitsFor wanted, const RowsSink& sink) {
   const Workspace::Scope scope(workspace_);
   ForwardContext context{workspace_, taps_};
   std::vector<std::int32_t> host_ids;
+  std::vector<std::int64_t> last_rows;  // of sequences that end in this step
   for (const StepPart& part : parts) {
     const auto tokens = inputs[part.sequence].tokens.subspan(static_cast<std::size_t>(part.first),
                                                              static_cast<std::size_t>(part.tokens));
     host_ids.insert(host_ids.end(), tokens.begin(), tokens.end());
+    if (is_end(inputs, part)) {
+      last_rows.push_back(static_cast<std::int64_t>(host_ids.size()) - 1);
+    }
   }
+  if (wanted == LogitsFor::kNone) last_rows.clear();
   auto* ids = workspace_.take<std::int32_t>(static_cast<std::int64_t>(host_ids.size()));
   context.stream().copy(ids, host_ids.data(), host_ids.size() * sizeof(std::int32_t));
-  const float* normed = run_blocks(context, inputs, parts, ids);
+  std::optional<std::span<const std::int64_t>> kept;
+  if (wanted != LogitsFor::kEveryToken && taps_ == nullptr) kept = last_rows;
+  const float* normed = run_blocks(context, inputs, parts, ids, kept);
   for (const StepPart& part : parts) inputs[part.sequence].state->length_ += part.tokens;
-  if (wanted != LogitsFor::kNone) emit_logits(context, inputs, parts, normed, wanted, sink);
+  if (wanted == LogitsFor::kNone) return;
+  emit_logits(context, inputs, parts, {normed, kept.has_value()}, wanted, sink);
 }
 
-// Token ids to hidden values after the last normalization, [rows, hidden size], in the workspace.
+// Token ids to hidden values after the last normalization, in the workspace: [rows, hidden size],
+// of all rows or of those that are kept.
 const float* Model::run_blocks(ForwardContext& context, std::span<const ModelInput> inputs,
-                               const std::vector<StepPart>& parts, const std::int32_t* ids) {
+                               const std::vector<StepPart>& parts, const std::int32_t* ids,
+                               std::optional<std::span<const std::int64_t>> kept) {
   const std::int64_t hidden_size = architecture_->hidden_size();
   std::vector<Segment> segments;
   std::int64_t rows = 0;
@@ -265,11 +280,14 @@ const float* Model::run_blocks(ForwardContext& context, std::span<const ModelInp
     for (std::size_t p = 0; p < parts.size(); ++p) {
       segments[p].state = inputs[parts[p].sequence].state->blocks_[b].get();
     }
-    blocks_[b]->forward(context, segments, rows, hidden);
-    if (taps_ != nullptr && b + 1 < blocks_.size()) {
+    const bool last = b + 1 == blocks_.size();
+    blocks_[b]->forward(context, segments, rows, hidden, last ? kept : std::nullopt);
+    if (taps_ != nullptr && !last) {
       context.tap("hidden.", std::to_string(b + 1).c_str(), hidden, rows, hidden_size);
     }
   }
+  if (kept) rows = static_cast<std::int64_t>(kept->size());
+  if (rows == 0) return hidden;
   // As in the Python implementations, the last hidden values are those after the final
   // normalization.
   float* normed = workspace_.take<float>(rows * hidden_size);
@@ -343,7 +361,7 @@ Model::DecodeGraph Model::capture(std::span<const ModelInput> inputs,
   result.logits = workspace_.take<float>(rows * vocab_size());
   context.stream().begin_capture();
   try {
-    const float* normed = run_blocks(context, inputs, parts, result.ids);
+    const float* normed = run_blocks(context, inputs, parts, result.ids, std::nullopt);
     output_->logits(context, normed, rows, result.logits);
   } catch (...) {
     context.stream().end_capture();  // what there is of it is dropped, and the stream runs again
@@ -356,7 +374,7 @@ Model::DecodeGraph Model::capture(std::span<const ModelInput> inputs,
 // Rows whose logits are wanted are gathered, so that sequences that decode one token each share one
 // product, and multiplied kLogitRows at a time.
 void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
-                        const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
+                        const std::vector<StepPart>& parts, Normed normed, LogitsFor wanted,
                         const RowsSink& sink) {
   std::vector<LogitRows> runs;
   std::vector<std::int64_t> first_rows;  // of the normed values, for each of the runs
@@ -366,9 +384,8 @@ void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inp
     LogitRows run = part;
     std::int64_t from = row;
     if (wanted == LogitsFor::kLastToken) {
-      const bool last = part.first + part.tokens == total;
-      run = {part.sequence, total - 1, last ? std::int64_t{1} : std::int64_t{0}};
-      from += part.tokens - 1;
+      run = {part.sequence, total - 1, is_end(inputs, part) ? 1 : 0};
+      from = normed.only_last ? wanted_rows : row + part.tokens - 1;
     }
     for (std::int64_t t = 0; t < run.tokens; t += kLogitRows) {
       runs.push_back({run.sequence, run.first + t, std::min(kLogitRows, run.tokens - t)});
@@ -389,8 +406,8 @@ void Model::emit_logits(ForwardContext& context, std::span<const ModelInput> inp
     std::int64_t n = 0;
     for (; end < runs.size() && n + runs[end].tokens <= block; ++end) {
       const auto bytes = static_cast<std::size_t>(runs[end].tokens * hidden_size) * sizeof(float);
-      context.stream().copy(gathered + n * hidden_size, normed + first_rows[end] * hidden_size,
-                            bytes);
+      context.stream().copy(gathered + n * hidden_size,
+                            normed.values + first_rows[end] * hidden_size, bytes);
       n += runs[end].tokens;
     }
     output_->logits(context, gathered, n, logits);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -114,15 +115,24 @@ class Model {
     float* logits = nullptr;            // [states, vocab], where it leaves them
     std::unique_ptr<StreamGraph> graph;
   };
+  // Hidden values after the last normalization, of all rows of a step or only of those of the last
+  // tokens of sequences.
+  struct Normed {
+    const float* values;
+    bool only_last;
+  };
   Model() = default;
+  // Whether a part of a step holds the last token of its sequence's input.
+  static bool is_end(std::span<const ModelInput> inputs, const StepPart& part);
   void check(std::span<const ModelInput> inputs) const;
   void run_steps(std::span<const ModelInput> inputs, LogitsFor wanted, const RowsSink& sink);
   void step(std::span<const ModelInput> inputs, const std::vector<StepPart>& parts,
             LogitsFor wanted, const RowsSink& sink);
   const float* run_blocks(ForwardContext& context, std::span<const ModelInput> inputs,
-                          const std::vector<StepPart>& parts, const std::int32_t* ids);
+                          const std::vector<StepPart>& parts, const std::int32_t* ids,
+                          std::optional<std::span<const std::int64_t>> kept);
   void emit_logits(ForwardContext& context, std::span<const ModelInput> inputs,
-                   const std::vector<StepPart>& parts, const float* normed, LogitsFor wanted,
+                   const std::vector<StepPart>& parts, Normed normed, LogitsFor wanted,
                    const RowsSink& sink);
   bool decode_by_graph(std::span<const ModelInput> inputs, const RowsSink& sink);
   DecodeGraph capture(std::span<const ModelInput> inputs, std::vector<std::uint64_t> states);
