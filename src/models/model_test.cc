@@ -225,6 +225,35 @@ TEST(Model, LogitsOfTheLastTokenAreThoseOfEveryToken) {
   EXPECT_LT(max_difference(last, std::span(all).last(vocab)), kTolerance);
 }
 
+TEST(Model, OfABatchOnlyLastTokensWhereverTheyEnd) {
+  Model model = Model::load(Checkpoint::open(golden_variant("plain")), {});
+  // One ends in the first step and one alone in its last; the first run leaves only states.
+  const std::int64_t lengths[] = {3, Model::kStepRows + 70, 1, Model::kStepRows / 2};
+  std::vector<Tokens> texts;
+  std::vector<SequenceState> states;
+  for (const std::int64_t length : lengths) {
+    texts.push_back(random_tokens(length, 32, static_cast<std::uint32_t>(length)));
+    states.push_back(model.new_state());
+  }
+  std::vector<ModelInput> inputs;
+  for (std::size_t i = 0; i < texts.size(); ++i) inputs.push_back({texts[i], &states[i]});
+  model.run(inputs, LogitsFor::kNone, [](std::size_t, std::int64_t, std::int64_t, const float*) {});
+  std::vector<std::vector<float>> last(texts.size());
+  model.run(inputs, LogitsFor::kLastToken,
+            [&](std::size_t i, std::int64_t first, std::int64_t n, const float* values) {
+              EXPECT_EQ(first, lengths[i] - 1);
+              EXPECT_EQ(n, 1);
+              last[i].assign(values, values + model.vocab_size());
+            });
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    Tokens twice = texts[i];
+    twice.insert(twice.end(), texts[i].begin(), texts[i].end());
+    const auto all = all_logits(model, twice);
+    const auto vocab = static_cast<std::size_t>(model.vocab_size());
+    EXPECT_LT(max_difference(last[i], std::span(all).last(vocab)), kTolerance) << "sequence " << i;
+  }
+}
+
 std::vector<float> logits_with_threads(Model& model, const Tokens& text, int threads) {
   set_num_threads(threads);
   auto logits = all_logits(model, text);
