@@ -44,7 +44,7 @@ CUDA_SUFFIXES = (".cu", ".cuh")
 CUDA_HEADERS = {"device/cuda_launch.h", "device/cuda_runtime.h"}
 INTRINSICS = re.compile(r"^(\w*intrin|arm_neon|arm_sve|arm_bf16|arm_fp16)\.h$")
 NOT_IN_HEADERS = re.compile(
-    r"^(nlohmann/json\.hpp|yaml-cpp/|CLI/|oneapi/dnnl/|dnnl|pcre2|utf8proc|curl/|openssl/)"
+    r"^(nlohmann/json\.hpp|yaml-cpp/|CLI/|oneapi/dnnl/|dnnl|pcre2|utf8proc|curl/|openssl/|zip\.h$)"
 )
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
 USING_NAMESPACE = re.compile(r"\busing\s+namespace\b")

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 
 #include "base/error.h"
 
@@ -17,6 +19,19 @@ namespace aquatint {
 
 std::string self_path() {
   return std::filesystem::read_symlink("/proc/self/exe").string();
+}
+
+std::string find_program(const std::string& name) {
+  const char* const path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::filesystem::path file = std::filesystem::path(folder) / name;
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(file, ignored) && ::access(file.c_str(), X_OK) == 0) {
+      return file.string();
+    }
+  }
+  return {};
 }
 
 std::string run_process(const std::string& path, const std::vector<std::string>& arguments) {
