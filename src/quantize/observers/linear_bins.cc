@@ -101,8 +101,10 @@ std::size_t LinearBins::bin_of(double value) const {
 }
 
 std::vector<float> LinearBins::edges() const {
-  const bool single = range.min == range.max;
-  const double min = range.min - (single ? 0.5 : 0.0), max = range.max + (single ? 0.5 : 0.0);
+  const double margin = range.min == range.max
+                            ? std::max(0.5, 1e-3 * std::fabs(static_cast<double>(range.max)))
+                            : 0.0;
+  const double min = range.min - margin, max = range.max + margin;
   const auto bins = static_cast<double>(counts.size());
   std::vector<float> edges;
   for (std::size_t i = 0; i <= counts.size(); ++i) {

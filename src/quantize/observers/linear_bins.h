@@ -18,7 +18,8 @@ struct LinearBins {
   // The bin of a value in the range, the last one for its end, the middle one if the range is a
   // single value.
   std::size_t bin_of(double value) const;
-  // counts.size() + 1 of them. A single value is given a range from 1/2 below to 1/2 above it.
+  // counts.size() + 1 of them. A single value is given a range of 1/2, or 1/1000 of it,
+  // to both sides.
   std::vector<float> edges() const;
   // Adds `other`, whose range lies inside this one: exact if the ranges are the same, else its bins
   // are cut into 16 parts and each goes where its middle lies.
