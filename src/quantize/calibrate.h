@@ -1,18 +1,12 @@
-// Runs a model in floating point over calibration data and lets observers see what its taps carry.
-// The model passes block by block: one block's weights are in memory at a time, and beside them the
-// hidden values of all sequences, which go to a mapped file when they are larger than a budget.
+// What someone wants to know of a model's taps, answered by a run over calibration data.
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "models/checkpoint.h"
-#include "quantize/calibration_data.h"
-#include "quantize/observer.h"
+#include "quantize/run_calibration.h"
 
 namespace aquatint {
 
@@ -23,16 +17,8 @@ struct TapRequest {
   ColumnGroups groups;
 };
 
-struct CalibrationOptions {
-  std::int64_t hidden_bytes = std::int64_t{4} << 30;  // of hidden values in memory; more: in a file
-  std::filesystem::path spill_folder;                 // where that file is; removed at the end
-  std::int64_t batch_tokens = 4096;  // rows that pass a block together, whole sequences
-};
-
-// Observers of the requests, in their order. What they have learned depends neither on the number
-// of threads nor on the batch's size, but for observers that speak of batches: for them each
-// sequence is a batch. Shows progress. Error kInvalidArgument for a tap that saw no data, by its
-// name; kNumeric, naming the tap, for NaN or infinity.
+// Observers of the requests, in their order. For those that speak of batches each sequence is one.
+// Errors of run_calibration, and of make_observer.
 std::vector<std::unique_ptr<Observer>> calibrate(const Checkpoint& checkpoint,
                                                  const CalibrationData& data,
                                                  const std::vector<TapRequest>& requests,
