@@ -4,7 +4,7 @@
 #include <string>
 
 #include "eval/protocol.h"
-#include "eval/text_data.h"
+#include "formats/text_data.h"
 
 namespace CLI {
 class App;

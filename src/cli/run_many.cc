@@ -6,7 +6,7 @@
 #include "base/mapped_file.h"
 #include "base/progress.h"
 #include "cli/run_modes.h"
-#include "eval/text_data.h"
+#include "formats/text_data.h"
 
 namespace aquatint::cli {
 namespace {

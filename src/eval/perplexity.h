@@ -8,8 +8,8 @@
 #include <string>
 
 #include "eval/protocol.h"
-#include "eval/text_data.h"
 #include "eval/text_plan.h"
+#include "formats/text_data.h"
 #include "models/model.h"
 #include "text/tokenizer.h"
 

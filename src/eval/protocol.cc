@@ -12,35 +12,6 @@ constexpr std::array kProtocols = {
     std::pair{Protocol::kGptq, "gptq"},
     std::pair{Protocol::kLlamaCpp, "llama.cpp"},
 };
-constexpr std::array kBosPolicies = {
-    std::pair{BosPolicy::kTokenizer, "tokenizer"},
-    std::pair{BosPolicy::kNone, "none"},
-    std::pair{BosPolicy::kAlways, "always"},
-};
-
-template <typename Rows, typename Value>
-const char* name_of(const Rows& rows, Value value) {
-  for (const auto& [row, name] : rows) {
-    if (row == value) return name;
-  }
-  return "unknown";
-}
-
-template <typename Value, std::size_t kCount>
-std::optional<Value> find(const std::array<std::pair<Value, const char*>, kCount>& rows,
-                          std::string_view wanted) {
-  for (const auto& [value, name] : rows) {
-    if (wanted == name) return value;
-  }
-  return std::nullopt;
-}
-
-template <typename Rows>
-std::vector<std::string> names_of(const Rows& rows) {
-  std::vector<std::string> names;
-  for (const auto& row : rows) names.emplace_back(row.second);
-  return names;
-}
 
 constexpr std::int64_t kGptqWindow = 2048;
 constexpr std::int64_t kLlamaCppWindow = 512;
@@ -48,23 +19,23 @@ constexpr std::int64_t kLlamaCppWindow = 512;
 }  // namespace
 
 const char* protocol_name(Protocol protocol) {
-  return name_of(kProtocols, protocol);
-}
-std::optional<Protocol> protocol_from_name(std::string_view name) {
-  return find(kProtocols, name);
-}
-std::vector<std::string> protocol_names() {
-  return names_of(kProtocols);
+  for (const auto& [row, name] : kProtocols) {
+    if (row == protocol) return name;
+  }
+  return "unknown";
 }
 
-const char* bos_policy_name(BosPolicy policy) {
-  return name_of(kBosPolicies, policy);
+std::optional<Protocol> protocol_from_name(std::string_view name) {
+  for (const auto& [protocol, row] : kProtocols) {
+    if (name == row) return protocol;
+  }
+  return std::nullopt;
 }
-std::optional<BosPolicy> bos_policy_from_name(std::string_view name) {
-  return find(kBosPolicies, name);
-}
-std::vector<std::string> bos_policy_names() {
-  return names_of(kBosPolicies);
+
+std::vector<std::string> protocol_names() {
+  std::vector<std::string> names;
+  for (const auto& row : kProtocols) names.emplace_back(row.second);
+  return names;
 }
 
 std::int64_t default_window(Protocol protocol, std::int64_t context_length) {

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/bos_policy.h"
+
 namespace aquatint {
 
 enum class Protocol {
@@ -17,20 +19,10 @@ enum class Protocol {
   kLlamaCpp,  // llama.cpp: whole windows, only the second half of each scored
 };
 
-// Whether the text begins with the beginning-of-text token (BOS).
-enum class BosPolicy {
-  kTokenizer,  // where the tokenizer adds it by itself; lm-eval since November 2025
-  kNone,       // never; lm-eval before
-  kAlways,     // also where the tokenizer does not
-};
-
-// "lm-eval", "gptq", "llama.cpp"; "tokenizer", "none", "always".
+// "lm-eval", "gptq", "llama.cpp".
 const char* protocol_name(Protocol protocol);
 std::optional<Protocol> protocol_from_name(std::string_view name);
 std::vector<std::string> protocol_names();
-const char* bos_policy_name(BosPolicy policy);
-std::optional<BosPolicy> bos_policy_from_name(std::string_view name);
-std::vector<std::string> bos_policy_names();
 
 struct PerplexityOptions {
   Protocol protocol = Protocol::kLmEval;

@@ -1,8 +1,7 @@
 #include "eval/tasks.h"
 
 #include "base/error.h"
-#include "base/mapped_file.h"
-#include "eval/wikitext.h"
+#include "formats/wikitext.h"
 
 namespace aquatint {
 namespace {
@@ -66,29 +65,6 @@ EvalResult evaluate_text(const EvalSubject& subject, const TextData& data,
                                           reference_tokenizer, data, options);
   result.perplexity = result.divergence->model;
   return result;
-}
-
-TextData load_wikitext_pages(const std::filesystem::path& jsonl) {
-  TextData data{jsonl.filename().string(), {}};
-  for (std::string& page : read_jsonl_strings(jsonl, "page")) {
-    TextDocument document = make_document(std::move(page));
-    document.text = detokenize_wikitext(std::move(document.text));
-    data.documents.push_back(std::move(document));
-  }
-  return data;
-}
-
-TextData load_wikitext_joined(const std::filesystem::path& raw) {
-  TextData data = load_wikitext_raw(raw);
-  TextDocument& document = data.documents.front();
-  document.text = join_wikitext_rows(document.text);
-  return data;
-}
-
-TextData load_wikitext_raw(const std::filesystem::path& raw) {
-  TextData data{raw.filename().string(), {}};
-  data.documents.push_back(make_document(read_text_file(raw)));
-  return data;
 }
 
 }  // namespace aquatint

@@ -48,10 +48,4 @@ EvalResult run_eval_task(const EvalTask& task, const EvalSubject& subject,
 EvalResult evaluate_text(const EvalSubject& subject, const TextData& data,
                          const PerplexityOptions& options);
 
-// The texts of the tasks: pages of a wikitext.jsonl, detokenized; the corpus file with rows joined;
-// the corpus file as it is.
-TextData load_wikitext_pages(const std::filesystem::path& jsonl);
-TextData load_wikitext_joined(const std::filesystem::path& raw);
-TextData load_wikitext_raw(const std::filesystem::path& raw);
-
 }  // namespace aquatint

@@ -7,11 +7,6 @@
 namespace aquatint {
 namespace {
 
-TokenId require_bos(const Tokenizer& tokenizer) {
-  if (const auto id = tokenizer.bos_id()) return *id;
-  raise(ErrorKind::kUnsupported, "the tokenizer has no beginning-of-text token");
-}
-
 TokenId lm_eval_prefix(const Tokenizer& tokenizer) {
   if (const auto id = tokenizer.bos_id()) return *id;
   if (const auto id = tokenizer.eos_id()) return *id;
@@ -24,7 +19,7 @@ std::vector<TokenId> encode(const std::string& text, const Tokenizer& tokenizer,
   if (bos == BosPolicy::kNone) return tokenizer.encode(text, false);
   std::vector<TokenId> ids = tokenizer.encode(text, true);
   if (bos == BosPolicy::kAlways) {
-    const TokenId id = require_bos(tokenizer);
+    const TokenId id = *bos_by_policy(tokenizer, bos);
     if (ids.empty() || ids.front() != id) ids.insert(ids.begin(), id);
   }
   return ids;
@@ -69,9 +64,7 @@ std::vector<Window> plan_windows(const TextPlan& plan, std::int64_t tokens,
     case Protocol::kGptq:
       return plan_gptq(tokens, plan.options.window);
     case Protocol::kLlamaCpp:
-      return plan_llama_cpp(
-          tokens, plan.options.window,
-          bos == BosPolicy::kAlways || (bos == BosPolicy::kTokenizer && tokenizer.adds_bos()));
+      return plan_llama_cpp(tokens, plan.options.window, bos_by_policy(tokenizer, bos).has_value());
   }
   return {};
 }
@@ -99,10 +92,7 @@ void tokenize(TextPlan& plan, std::span<const TextDocument> documents, const Tok
   const bool gptq = plan.options.protocol == Protocol::kGptq;
   const std::string text = join(documents, gptq ? "\n\n" : "");
   plan.sequences.push_back(encode(text, tokenizer, bos));
-  if (!gptq &&
-      (bos == BosPolicy::kAlways || (bos == BosPolicy::kTokenizer && tokenizer.adds_bos()))) {
-    plan.special = require_bos(tokenizer);
-  }
+  if (!gptq) plan.special = bos_by_policy(tokenizer, bos).value_or(0);
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "eval/protocol.h"
-#include "eval/text_data.h"
 #include "eval/windows.h"
+#include "formats/text_data.h"
 #include "text/tokenizer.h"
 
 namespace aquatint {

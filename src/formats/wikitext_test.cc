@@ -1,4 +1,4 @@
-#include "eval/wikitext.h"
+#include "formats/wikitext.h"
 
 #include <gtest/gtest.h>
 
@@ -6,16 +6,16 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
-#include "eval/python_space.h"
-#include "eval/testing.h"
-#include "eval/text_data.h"
+#include "formats/python_space.h"
+#include "formats/text_data.h"
+#include "testing/shared_data.h"
 
 namespace aquatint {
 namespace {
 
 nlohmann::json golden() {
   return nlohmann::json::parse(
-      read_text_file(testing_paths::repository() / "tests/golden/wikitext_cases.json"));
+      read_text_file(testing::source_dir() / "tests/golden/wikitext_cases.json"));
 }
 
 std::uint32_t crc32(const std::string& text) {
@@ -38,9 +38,9 @@ TEST(Wikitext, DetokenizerAndWordCountAgreeWithPython) {
 }
 
 TEST(Wikitext, EveryPageOfTheTestSetAgreesWithPython) {
-  if (testing_paths::lacks_shared()) GTEST_SKIP() << "needs ../shared/data";
+  AQUATINT_SHARED_PATH(file, "data/wikitext.jsonl");
   const nlohmann::json rows = golden()["pages"];
-  const auto pages = read_jsonl_strings(testing_paths::shared() / "data/wikitext.jsonl", "page");
+  const auto pages = read_jsonl_strings(file, "page");
   ASSERT_EQ(pages.size(), rows.size());
   for (std::size_t i = 0; i < pages.size(); ++i) {
     const std::string text = detokenize_wikitext(pages[i]);

@@ -1,6 +1,7 @@
-#include "eval/wikitext.h"
+#include "formats/wikitext.h"
 
-#include "eval/python_space.h"
+#include "base/mapped_file.h"
+#include "formats/python_space.h"
 
 namespace aquatint {
 namespace {
@@ -91,6 +92,29 @@ std::string join_wikitext_rows(std::string_view raw) {
     if (!python_strip(row).empty()) joined += row;
   }
   return joined;
+}
+
+TextData load_wikitext_pages(const std::filesystem::path& jsonl) {
+  TextData data{jsonl.filename().string(), {}};
+  for (std::string& page : read_jsonl_strings(jsonl, "page")) {
+    TextDocument document = make_document(std::move(page));
+    document.text = detokenize_wikitext(std::move(document.text));
+    data.documents.push_back(std::move(document));
+  }
+  return data;
+}
+
+TextData load_wikitext_joined(const std::filesystem::path& raw) {
+  TextData data = load_wikitext_raw(raw);
+  TextDocument& document = data.documents.front();
+  document.text = join_wikitext_rows(document.text);
+  return data;
+}
+
+TextData load_wikitext_raw(const std::filesystem::path& raw) {
+  TextData data{raw.filename().string(), {}};
+  data.documents.push_back(make_document(read_text_file(raw)));
+  return data;
 }
 
 }  // namespace aquatint

@@ -1,4 +1,4 @@
-#include "eval/python_space.h"
+#include "formats/python_space.h"
 
 #include <algorithm>
 

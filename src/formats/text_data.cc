@@ -1,12 +1,12 @@
-#include "eval/text_data.h"
+#include "formats/text_data.h"
 
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "eval/python_space.h"
 #include "formats/json_text.h"
+#include "formats/python_space.h"
 
 namespace aquatint {
 namespace {

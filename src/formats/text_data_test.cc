@@ -1,4 +1,4 @@
-#include "eval/text_data.h"
+#include "formats/text_data.h"
 
 #include <gtest/gtest.h>
 
