@@ -62,12 +62,13 @@ CLI::Option* add_count(CLI::App& verb, const std::string& flags, std::int64_t& v
       ->default_str(std::to_string(value));
 }
 
-CLI::Option* add_seed(CLI::App& verb, std::uint64_t& value, const std::string& description) {
-  const auto read = [&value](const std::string& text) {
+CLI::Option* add_seed(CLI::App& verb, const std::string& flags, std::uint64_t& value,
+                      const std::string& description) {
+  const auto read = [=, &value](const std::string& text) {
     if (parse_whole(text, value)) return;
-    refuse("--seed", text, "a whole number from 0 to 18446744073709551615");
+    refuse(flags, text, "a whole number from 0 to 18446744073709551615");
   };
-  return verb.add_option_function<std::string>("--seed", read, description)->type_name("N");
+  return verb.add_option_function<std::string>(flags, read, description)->type_name("N");
 }
 
 CLI::Option* add_number(CLI::App& verb, const std::string& flags, float& value,

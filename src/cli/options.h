@@ -27,7 +27,8 @@ CLI::Option* add_text(CLI::App& verb, const std::string& flags, std::string& val
 // A whole number from `lowest` to `highest`.
 CLI::Option* add_count(CLI::App& verb, const std::string& flags, std::int64_t& value,
                        std::int64_t lowest, std::int64_t highest, const std::string& description);
-CLI::Option* add_seed(CLI::App& verb, std::uint64_t& value, const std::string& description);
+CLI::Option* add_seed(CLI::App& verb, const std::string& flags, std::uint64_t& value,
+                      const std::string& description);
 
 // Which numbers an option takes, and the words that say so ("above 0, at most 1").
 struct NumberRange {

@@ -176,7 +176,7 @@ void add_run(CLI::App& program) {
   add_count(*verb, "-n,--max-tokens", options->generate.stop.max_tokens, 0, kLargestCount,
             "Tokens to generate at most");
   declare_sampler(*verb, sampler);
-  auto* seed = add_seed(*verb, sampler.seed, "Seed of the draws")->default_str("random");
+  auto* seed = add_seed(*verb, "--seed", sampler.seed, "Seed of the draws")->default_str("random");
   add_repeated(*verb, "--stop", options->generate.stop.stop, "TEXT", "Stop before this text");
   verb->add_flag("--ignore-eos", options->generate.stop.ignore_eos,
                  "Go on after the end-of-text token");

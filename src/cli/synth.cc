@@ -40,7 +40,7 @@ void add_synth(CLI::App& program) {
   add_text(*verb, "--out", options->out, "FOLDER", "Folder to write")->required();
   add_choice(*verb, "--dtype", options->dtype, {"bfloat16", "float16", "float32"},
              "Element type of the weights");
-  add_seed(*verb, options->synth.seed, "Seed of the weights")->default_str("0");
+  add_seed(*verb, "--seed", options->synth.seed, "Seed of the weights")->default_str("0");
   add_threads(*verb);
   verb->footer(
       "Example:\n"

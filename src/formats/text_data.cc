@@ -1,7 +1,6 @@
 #include "formats/text_data.h"
 
 #include <nlohmann/json.hpp>
-#include <span>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -53,23 +52,6 @@ std::string string_of_line(std::string_view line, const std::string& file, std::
   raise(ErrorKind::kCorrupt, "'{}': line {}: an object without {}", file, number, wanted);
 }
 
-std::vector<std::string> read_jsonl(const std::filesystem::path& path,
-                                    std::span<const std::string_view> keys) {
-  const std::string text = read_nonempty(path);
-  std::vector<std::string> strings;
-  std::int64_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = std::string_view(text).substr(begin, end - begin);
-    begin = end + 1;
-    ++number;
-    if (python_strip(line).empty()) continue;
-    strings.push_back(string_of_line(line, path.string(), number, keys));
-  }
-  if (strings.empty()) raise(ErrorKind::kCorrupt, "'{}' has no documents", path.string());
-  return strings;
-}
-
 }  // namespace
 
 TextDocument make_document(std::string text) {
@@ -98,7 +80,7 @@ TextData read_text_data(const std::filesystem::path& path) {
   static constexpr std::string_view kKeys[] = {"page", "text"};
   TextData data{path.filename().string(), {}};
   if (path.extension() == ".jsonl") {
-    for (std::string& text : read_jsonl(path, kKeys)) {
+    for (std::string& text : read_jsonl_strings(path, kKeys)) {
       data.documents.push_back(make_document(std::move(text)));
     }
   } else {
@@ -109,7 +91,24 @@ TextData read_text_data(const std::filesystem::path& path) {
 
 std::vector<std::string> read_jsonl_strings(const std::filesystem::path& path,
                                             std::string_view key) {
-  return read_jsonl(path, std::span(&key, 1));
+  return read_jsonl_strings(path, std::span(&key, 1));
+}
+
+std::vector<std::string> read_jsonl_strings(const std::filesystem::path& path,
+                                            std::span<const std::string_view> keys) {
+  const std::string text = read_nonempty(path);
+  std::vector<std::string> strings;
+  std::int64_t number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (python_strip(line).empty()) continue;
+    strings.push_back(string_of_line(line, path.string(), number, keys));
+  }
+  if (strings.empty()) raise(ErrorKind::kCorrupt, "'{}' has no documents", path.string());
+  return strings;
 }
 
 }  // namespace aquatint

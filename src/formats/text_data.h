@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,11 @@ std::int64_t count_words(std::string_view text);
 // object, by its number).
 TextData read_text_data(const std::filesystem::path& path);
 
-// The string at `key` of the JSON object on every line that is not empty; errors as above.
+// The string at `key`, or the first of some keys that is there, of the JSON object on every line
+// that is not empty; errors as above.
 std::vector<std::string> read_jsonl_strings(const std::filesystem::path& path,
                                             std::string_view key);
+std::vector<std::string> read_jsonl_strings(const std::filesystem::path& path,
+                                            std::span<const std::string_view> keys);
 
 }  // namespace aquatint

