@@ -20,8 +20,8 @@ struct ObservedTap {
 };
 
 // Shows the taps' values to their observers, each sequence as one batch, in order. What they see
-// does not depend on the number of threads, and on batch_tokens by rounding at most (with AVX2,
-// float32 products of other sizes are rounded otherwise). Shows progress. Error kInvalidArgument
+// depends neither on the number of threads nor on batch_tokens, but for rounding with AVX2, where
+// the library sums float32 products in an order that does. Shows progress. Error kInvalidArgument
 // for a tap that saw no data, by its name, and those of BlockRunner; kNumeric, naming the tap, when
 // an observer meets NaN or infinity.
 void run_calibration(const Checkpoint& checkpoint, const CalibrationData& data,
