@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <variant>
 #include <vector>
 
+#include "formats/compressed_tensors.h"
 #include "formats/config.h"
 #include "layers/block.h"
 #include "models/tensor_table.h"
@@ -28,6 +30,20 @@ class WeightSource {
   virtual LinearWeights linear(const std::string& module) const = 0;
   // The token embedding table, dense or quantized per row.
   virtual std::variant<Tensor, QuantizedMatrix> embedding(const std::string& module) const = 0;
+
+  // What messages call it: the folder or file that the user named.
+  virtual std::string name() const = 0;
+  // Whether it holds quantized weights.
+  virtual bool is_quantized() const = 0;
+  // The scheme of one of them; empty for floating point.
+  virtual std::optional<ModuleScheme> scheme(const TensorSpec& spec) const = 0;
+  // Whether the head is the embedding table.
+  virtual bool head_is_tied() const = 0;
+  // Bytes a tensor of the table takes once read.
+  virtual std::int64_t read_bytes(const TensorSpec& spec) const = 0;
+  // The tensors of a block (-1: those outside the blocks) have been copied: memory that holds them
+  // may go. They can be asked for again.
+  virtual void release(int block) const = 0;
 };
 
 class Architecture {

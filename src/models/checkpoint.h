@@ -35,22 +35,23 @@ class Checkpoint : public WeightSource {
   LinearWeights linear(const std::string& module) const override;
   std::variant<Tensor, QuantizedMatrix> embedding(const std::string& module) const override;
 
+  std::string name() const override { return folder().string(); }
+  bool is_quantized() const override { return quantization_.has_value(); }
   // The scheme a module's weight is stored in; empty for floating point.
-  std::optional<ModuleScheme> scheme(const TensorSpec& spec) const;
-  // Whether the head is the embedding table.
-  bool head_is_tied() const;
+  std::optional<ModuleScheme> scheme(const TensorSpec& spec) const override;
+  bool head_is_tied() const override;
   // Bytes a tensor of the table takes in the files (scales and zero points included); 0 for a tied
   // head.
   std::int64_t stored_bytes(const TensorSpec& spec) const;
   // Bytes it takes once read: more than in the files where those hold fewer bits than any DType.
-  std::int64_t read_bytes(const TensorSpec& spec) const;
+  std::int64_t read_bytes(const TensorSpec& spec) const override;
   // Element type that a tensor stored in floating point has when read.
   DType stored_dtype(const TensorSpec& spec) const;
   // What it is stored as: the name of that type, or of one that is expanded when read ("Q4_K").
   std::string stored_name(const TensorSpec& spec) const;
   // Lets the kernel take back the mapped pages of a block's tensors (-1: of those outside the
   // blocks) once they have been copied; they are read again from the file if needed.
-  void release(int block) const;
+  void release(int block) const override;
   // A content hash of configuration and weights (reads all of them; shows progress).
   std::string fingerprint() const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 
 #include "base/memory.h"
 #include "base/progress.h"
@@ -17,15 +18,16 @@ constexpr std::int64_t kLogitRows = 128;
 // Captured steps kept: one for each set of sequences that is being decoded.
 constexpr std::size_t kDecodeGraphs = 8;
 
-void check_device_memory(const Checkpoint& checkpoint, const LoadOptions& options) {
+void check_device_memory(const Architecture& architecture, const WeightSource& source,
+                         const LoadOptions& options) {
   if (!options.device.is_cuda()) return;
-  const std::int64_t needed = running_weight_bytes(checkpoint, options);
+  const std::int64_t needed = running_weight_bytes(architecture, source, options);
   const DeviceMemory memory = device_memory(options.device);
   std::int64_t free = memory.free_bytes + memory.cached_bytes;
   if (memory.limit_bytes > 0) free = std::min(free, memory.limit_bytes - memory.used_bytes);
   if (needed <= free) return;
   raise(ErrorKind::kOutOfMemory, "'{}': its weights need {} on '{}', of whose {} {} are free",
-        checkpoint.folder().string(), format_bytes(needed), options.device.str(),
+        source.name(), format_bytes(needed), options.device.str(),
         format_bytes(memory.total_bytes), format_bytes(free));
 }
 
@@ -83,39 +85,44 @@ void SequenceState::assign(const std::vector<std::pair<std::string, Tensor>>& te
   length_ = length;
 }
 
-Model Model::load(const Checkpoint& checkpoint, const LoadOptions& requested) {
+Model Model::load(const Checkpoint& checkpoint, const LoadOptions& options) {
+  return load(checkpoint.shared_architecture(), checkpoint, options);
+}
+
+Model Model::load(std::shared_ptr<const Architecture> shared_architecture,
+                  const WeightSource& source, const LoadOptions& requested) {
   Model model;
   LoadOptions options = requested;
-  model.compute_ = compute_type(checkpoint, requested);
+  model.compute_ = compute_type(source, requested);
   model.kv_cache_ = requested.kv_cache;
   options.compute = model.compute_;
   if (options.device.is_cuda() && options.execution == Execution::kSimulated) {
     raise(ErrorKind::kUnsupported, "'{}': simulated execution runs on the CPU only",
           options.device.str());
   }
-  if (options.device.is_cuda() && !checkpoint.architecture().runs_on_gpu()) {
+  if (options.device.is_cuda() && !shared_architecture->runs_on_gpu()) {
     raise(ErrorKind::kUnsupported, "'{}': {} models run on the CPU only, not on {}",
-          checkpoint.folder().string(), checkpoint.architecture().name(), options.device.str());
+          source.name(), shared_architecture->name(), options.device.str());
   }
   if (options.device.is_cuda() && options.kv_cache != kernels::KvType::kF32) {
     raise(ErrorKind::kUnsupported, "'{}': keys and values are cached in float32 there",
           options.device.str());
   }
-  check_device_memory(checkpoint, options);
+  check_device_memory(*shared_architecture, source, options);
   model.workspace_ = Workspace(options.stream());
   model.choosing_ = Workspace(options.stream());
-  model.architecture_ = checkpoint.shared_architecture();
+  model.architecture_ = std::move(shared_architecture);
   const Architecture& architecture = *model.architecture_;
-  Progress progress("loading " + checkpoint.folder().filename().string(), "blocks",
+  Progress progress("loading " + std::filesystem::path(source.name()).filename().string(), "blocks",
                     architecture.blocks());
-  model.input_ = architecture.load_input(checkpoint, options);
+  model.input_ = architecture.load_input(source, options);
   for (std::int64_t i = 0; i < architecture.blocks(); ++i) {
-    model.blocks_.push_back(architecture.load_block(i, checkpoint, options));
-    checkpoint.release(static_cast<int>(i));
+    model.blocks_.push_back(architecture.load_block(i, source, options));
+    source.release(static_cast<int>(i));
     progress.advance(1);
   }
-  model.output_ = architecture.load_output(checkpoint, options);
-  checkpoint.release(-1);
+  model.output_ = architecture.load_output(source, options);
+  source.release(-1);
   release_free_memory();
   return model;
 }

@@ -63,6 +63,9 @@ class Model {
   // Shows progress. The checkpoint may be dropped afterwards (mapped files stay open). Error
   // kOutOfMemory, before anything is read, for a model larger than the GPU's free memory.
   static Model load(const Checkpoint& checkpoint, const LoadOptions& options);
+  // The same from any source of weights, which may be dropped afterwards.
+  static Model load(std::shared_ptr<const Architecture> architecture, const WeightSource& source,
+                    const LoadOptions& options);
 
   const Architecture& architecture() const { return *architecture_; }
   Device device() const { return workspace_.stream().device(); }

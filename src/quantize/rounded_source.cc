@@ -1,0 +1,107 @@
+#include "quantize/rounded_source.h"
+
+#include <algorithm>
+
+#include "quantize/rounding.h"
+
+namespace aquatint {
+namespace {
+
+// The float weight of a planned tensor: of a head that is tied, the embedding table.
+Tensor float_weight(const Checkpoint& checkpoint, const TensorSpec& spec) {
+  if (spec.role == Role::kHead) {
+    return std::get<Tensor>(checkpoint.linear(spec.module()).weight);
+  }
+  return checkpoint.tensor(spec.name);
+}
+
+}  // namespace
+
+QuantizedMatrix RoundedTensors::matrix(const TensorPlan& tensor) {
+  AQUATINT_ASSERT(tensor.scheme.has_value());
+  const auto found = matrices_.find(&tensor);
+  if (found != matrices_.end()) return found->second;
+  const Tensor weight = float_weight(checkpoint_, *tensor.spec);
+  const RoundingEntry& rounding = find_rounding(tensor.rounding);
+  return matrices_
+      .emplace(&tensor, rounding.round(weight, tensor.scheme->weights, tensor.dtype,
+                                       Stream::of(device_)))
+      .first->second;
+}
+
+void RoundedTensors::forget(int block) {
+  std::erase_if(matrices_, [&](const auto& row) { return row.first->spec->block == block; });
+}
+
+std::int64_t RoundedTensors::nbytes() const {
+  std::size_t total = 0;
+  for (const auto& [tensor, matrix] : matrices_) {
+    total += matrix.values.nbytes() + matrix.scales.nbytes();
+    if (matrix.zero_points.defined()) total += matrix.zero_points.nbytes();
+  }
+  return static_cast<std::int64_t>(total);
+}
+
+RoundedSource::RoundedSource(RoundedTensors& rounded) : rounded_(rounded) {
+  for (const TensorPlan& tensor : rounded.plan().tensors) {
+    if (tensor.scheme) selected_.emplace(tensor.spec->module(), &tensor);
+  }
+}
+
+RoundedSource::RoundedSource(RoundedTensors& rounded, const std::set<const TensorPlan*>& selected)
+    : rounded_(rounded) {
+  for (const TensorPlan* tensor : selected) selected_.emplace(tensor->spec->module(), tensor);
+}
+
+const TensorPlan* RoundedSource::find(const std::string& module) const {
+  const auto found = selected_.find(module);
+  return found == selected_.end() ? nullptr : found->second;
+}
+
+Tensor RoundedSource::tensor(const std::string& name) const {
+  return rounded_.checkpoint().tensor(name);
+}
+
+LinearWeights RoundedSource::linear(const std::string& module) const {
+  const TensorPlan* plan = find(module);
+  const Checkpoint& checkpoint = rounded_.checkpoint();
+  if (plan == nullptr) return checkpoint.linear(module);
+  LinearWeights result;
+  result.module = module;
+  result.weight = rounded_.matrix(*plan);
+  result.activations = plan->scheme->activations;
+  const std::string bias = module + ".bias";
+  if (checkpoint.architecture().find(bias) != nullptr) result.bias = checkpoint.tensor(bias);
+  return result;
+}
+
+std::variant<Tensor, QuantizedMatrix> RoundedSource::embedding(const std::string& module) const {
+  const TensorPlan* plan = find(module);
+  if (plan == nullptr) return rounded_.checkpoint().embedding(module);
+  return rounded_.matrix(*plan);
+}
+
+std::optional<ModuleScheme> RoundedSource::scheme(const TensorSpec& spec) const {
+  if (!is_linear(spec.role) && spec.role != Role::kEmbedding) return std::nullopt;
+  const TensorPlan* plan = find(spec.module());
+  return plan == nullptr ? std::nullopt : plan->scheme;
+}
+
+bool RoundedSource::head_is_tied() const {
+  return rounded_.checkpoint().head_is_tied() &&
+         std::none_of(selected_.begin(), selected_.end(), [](const auto& row) {
+           return row.second->spec->role == Role::kHead;
+         });
+}
+
+std::int64_t RoundedSource::read_bytes(const TensorSpec& spec) const {
+  const auto quantized = scheme(spec);
+  if (!quantized) return rounded_.checkpoint().read_bytes(spec);
+  std::int64_t total = 0;
+  for (const TensorInfo& info : stored_infos(*find(spec.module()))) {
+    total += info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
+  }
+  return total;
+}
+
+}  // namespace aquatint
