@@ -36,6 +36,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
   // Not thread-safe: call from the thread that made the object.
   void advance(std::int64_t n);
+  // Says what is being done now, in a task of several parts.
+  void relabel(std::string label) { label_ = std::move(label); }
 
  private:
   void report(bool finished);

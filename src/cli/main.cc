@@ -73,6 +73,7 @@ int main(int argc, char** argv) {
   cli::add_quantize(program);
   cli::add_eval(program);
   cli::add_compare(program);
+  cli::add_sensitivity(program);
   cli::add_run(program);
   cli::add_inspect(program);
   cli::add_bench(program);

@@ -19,6 +19,7 @@ void add_logits(CLI::App& program);
 void add_pull(CLI::App& program);
 void add_quantize(CLI::App& program);
 void add_run(CLI::App& program);
+void add_sensitivity(CLI::App& program);
 void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 

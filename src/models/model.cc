@@ -27,8 +27,8 @@ void check_device_memory(const Architecture& architecture, const WeightSource& s
   if (memory.limit_bytes > 0) free = std::min(free, memory.limit_bytes - memory.used_bytes);
   if (needed <= free) return;
   raise(ErrorKind::kOutOfMemory, "'{}': its weights need {} on '{}', of whose {} {} are free",
-        source.name(), format_bytes(needed), options.device.str(),
-        format_bytes(memory.total_bytes), format_bytes(free));
+        source.name(), format_bytes(needed), options.device.str(), format_bytes(memory.total_bytes),
+        format_bytes(free));
 }
 
 }  // namespace
@@ -101,8 +101,8 @@ Model Model::load(std::shared_ptr<const Architecture> shared_architecture,
           options.device.str());
   }
   if (options.device.is_cuda() && !shared_architecture->runs_on_gpu()) {
-    raise(ErrorKind::kUnsupported, "'{}': {} models run on the CPU only, not on {}",
-          source.name(), shared_architecture->name(), options.device.str());
+    raise(ErrorKind::kUnsupported, "'{}': {} models run on the CPU only, not on {}", source.name(),
+          shared_architecture->name(), options.device.str());
   }
   if (options.device.is_cuda() && options.kv_cache != kernels::KvType::kF32) {
     raise(ErrorKind::kUnsupported, "'{}': keys and values are cached in float32 there",

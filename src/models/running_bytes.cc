@@ -41,7 +41,8 @@ std::int64_t running_weight_bytes(const Architecture& architecture, const Weight
                                   const LoadOptions& options) {
   const kernels::DenseType compute = compute_type(source, options);
   std::int64_t total = 0;
-  for (const TensorSpec& spec : architecture.tensors()) total += tensor_bytes(source, spec, compute);
+  for (const TensorSpec& spec : architecture.tensors())
+    total += tensor_bytes(source, spec, compute);
   return total;
 }
 

@@ -24,8 +24,8 @@ QuantizedMatrix RoundedTensors::matrix(const TensorPlan& tensor) {
   const Tensor weight = float_weight(checkpoint_, *tensor.spec);
   const RoundingEntry& rounding = find_rounding(tensor.rounding);
   return matrices_
-      .emplace(&tensor, rounding.round(weight, tensor.scheme->weights, tensor.dtype,
-                                       Stream::of(device_)))
+      .emplace(&tensor,
+               rounding.round(weight, tensor.scheme->weights, tensor.dtype, Stream::of(device_)))
       .first->second;
 }
 
@@ -89,9 +89,8 @@ std::optional<ModuleScheme> RoundedSource::scheme(const TensorSpec& spec) const 
 
 bool RoundedSource::head_is_tied() const {
   return rounded_.checkpoint().head_is_tied() &&
-         std::none_of(selected_.begin(), selected_.end(), [](const auto& row) {
-           return row.second->spec->role == Role::kHead;
-         });
+         std::none_of(selected_.begin(), selected_.end(),
+                      [](const auto& row) { return row.second->spec->role == Role::kHead; });
 }
 
 std::int64_t RoundedSource::read_bytes(const TensorSpec& spec) const {

@@ -4,10 +4,10 @@
 
 #include <cstring>
 
-#include "testing/shared_data.h"
 #include "models/model.h"
 #include "models/running_bytes.h"
 #include "quantize/test_support.h"
+#include "testing/shared_data.h"
 
 namespace aquatint {
 namespace {
@@ -48,9 +48,8 @@ void expect_equals_written(const fs::path& folder, const Recipe& recipe,
   const RoundedSource source(rounded);
   EXPECT_EQ(running_weight_bytes(checkpoint.architecture(), source, options),
             running_weight_bytes(written, options));
-  expect_same(
-      logits_of(Model::load(checkpoint.shared_architecture(), source, options), tokens),
-      logits_of(Model::load(written, options), tokens));
+  expect_same(logits_of(Model::load(checkpoint.shared_architecture(), source, options), tokens),
+              logits_of(Model::load(written, options), tokens));
 }
 
 TEST(RoundedSource, EqualsTheWrittenModel) {
@@ -68,8 +67,7 @@ TEST(RoundedSource, EqualsTheWrittenModelOfEveryArchitecture) {
   AQUATINT_SHARED_PATH(models, "models");
   for (const char* model : {"gpt2", "llama", "mamba", "mamba2"}) {
     SCOPED_TRACE(model);
-    expect_equals_written(models / model,
-                          Recipe::load("w8a8-dynamic-all"), {});
+    expect_equals_written(models / model, Recipe::load("w8a8-dynamic-all"), {});
   }
 }
 

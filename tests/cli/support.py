@@ -18,8 +18,8 @@ MODEL = ROOT / "assets/models/gla-demo"
 TEXT = ROOT / "assets/text/sample.txt"
 SHARED = ROOT.parent / "shared"
 VERBS = [
-    "quantize", "eval", "compare", "run", "inspect", "bench", "pull", "export", "logits",
-    "tokenize", "synth", "completion",
+    "quantize", "eval", "compare", "sensitivity", "run", "inspect", "bench", "pull", "export",
+    "logits", "tokenize", "synth", "completion",
 ]  # fmt: skip
 SECONDS = 300  # no single call may take longer, even under sanitizers
 
