@@ -17,7 +17,7 @@ constexpr std::int64_t kMostWindows = 4096;
 
 }  // namespace
 
-void EvalOptions::declare(CLI::App& verb) {
+void EvalOptions::declare_text(CLI::App& verb) {
   add_choice(verb, "--protocol", protocol, protocol_names(), "How the text is cut and scored");
   add_count(verb, "--window", perplexity.window, 0, kLargestCount,
             "Tokens of a window; 0: as the protocol has it (lm-eval: the model's context, gptq: "
@@ -28,6 +28,10 @@ void EvalOptions::declare(CLI::App& verb) {
             "Use only the first N tokens; 0: all");
   add_count(verb, "--max-documents", perplexity.max_documents, 0, kLargestCount,
             "Use only the first N documents; 0: all");
+}
+
+void EvalOptions::declare(CLI::App& verb) {
+  declare_text(verb);
   add_count(verb, "--batch", perplexity.batch, 0, kMostWindows,
             "Windows run together; 0: as many as suit the model");
 }

@@ -1,4 +1,4 @@
-// The options of an evaluation that eval and compare share.
+// The options of an evaluation that eval, compare and sensitivity share.
 #pragma once
 
 #include <string>
@@ -16,6 +16,8 @@ struct EvalOptions {
   std::string protocol = "gptq", bos = "tokenizer";
   PerplexityOptions perplexity;
   void declare(CLI::App& verb);
+  // All but --batch: which text is measured, and how.
+  void declare_text(CLI::App& verb);
   PerplexityOptions resolve() const;
 };
 

@@ -140,7 +140,7 @@ void add_sensitivity(CLI::App& program) {
                  "Measure also everything but each part, which takes twice the time");
   add_text(*verb, "--plot", options->plot, "FILE",
            "Draw the result into FILE, .svg, or .png where there is rsvg-convert");
-  options->eval.declare(*verb);
+  options->eval.declare_text(*verb);
   verb->add_flag("--simulate", options->simulate,
                  "Run quantized weights in float arithmetic on the same grid, not in the integer "
                  "kernels");

@@ -153,7 +153,7 @@ std::string sensitivity_text(const SensitivityResult& result) {
   return table_text(result) +
          fmt::format(
              "\nper token on {}, protocol {}, window {}, {} of {} tokens scored, BOS {};\n"
-             "each alone, against the float model (perplexity {:.4f}); share: of the sum "
+             "each alone, against the float model (perplexity {:.6g}); share: of the sum "
              "{:.6f}\n\n",
              p.text, protocol_name(p.protocol), p.window, p.scored, p.tokens,
              bos_policy_name(p.bos), p.token_perplexity, result.sum_of_divergences()) +
