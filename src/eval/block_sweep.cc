@@ -215,7 +215,7 @@ void BlockSweep::pass(const Block& block, std::vector<float>& hidden) {
       ForwardContext context{workspace_};
       const Segment segment{0, std::min(kStepRows, n - past), past, state.get()};
       block.forward(context, std::span(&segment, 1), segment.tokens,
-                    hidden.data() + (window.row + past) * hidden_size);
+                    hidden.data() + (window.row + past) * hidden_size, std::nullopt);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "models/wrapped_source.h"
 
 namespace aquatint {
 namespace {
@@ -31,22 +32,18 @@ class PerSequence : public TapSink {
 
 // A source whose head has one output, so that what enters the head can be seen without the memory
 // and the time of all logits.
-class WithoutHead : public WeightSource {
+class WithoutHead : public WrappedSource {
  public:
-  WithoutHead(const WeightSource& source, const TensorSpec& head) : source_(source), head_(head) {}
+  WithoutHead(const WeightSource& source, const TensorSpec& head)
+      : WrappedSource(source), head_(head) {}
 
-  Tensor tensor(const std::string& name) const override { return source_.tensor(name); }
   LinearWeights linear(const std::string& module) const override {
-    if (module != head_.module()) return source_.linear(module);
+    if (module != head_.module()) return inner().linear(module);
     return {module, Tensor::zeros({1, head_.shape[1]}, DType::kF32), Tensor(),
             ActivationScheme::kFloat};
   }
-  std::variant<Tensor, QuantizedMatrix> embedding(const std::string& module) const override {
-    return source_.embedding(module);
-  }
 
  private:
-  const WeightSource& source_;
   const TensorSpec& head_;
 };
 
@@ -148,7 +145,7 @@ void BlockRunner::run_block(std::int64_t index, const Block& block, TapSink& tap
       segment.state = states.back().get();
     }
     float* hidden = hidden_.load(step.first_row, step.rows);
-    block.forward(context, segments, step.rows, hidden);
+    block.forward(context, segments, step.rows, hidden, std::nullopt);
     check_hidden(hidden, step.rows * columns, index + 1);
     if (index + 1 < architecture_.blocks()) {
       context.tap(hidden_name(index + 1), "", hidden, step.rows, columns);

@@ -42,14 +42,15 @@ std::int64_t RoundedTensors::nbytes() const {
   return static_cast<std::int64_t>(total);
 }
 
-RoundedSource::RoundedSource(RoundedTensors& rounded) : rounded_(rounded) {
+RoundedSource::RoundedSource(RoundedTensors& rounded)
+    : WrappedSource(rounded.checkpoint()), rounded_(rounded) {
   for (const TensorPlan& tensor : rounded.plan().tensors) {
     if (tensor.scheme) selected_.emplace(tensor.spec->module(), &tensor);
   }
 }
 
 RoundedSource::RoundedSource(RoundedTensors& rounded, const std::set<const TensorPlan*>& selected)
-    : rounded_(rounded) {
+    : WrappedSource(rounded.checkpoint()), rounded_(rounded) {
   for (const TensorPlan* tensor : selected) selected_.emplace(tensor->spec->module(), tensor);
 }
 
@@ -58,14 +59,10 @@ const TensorPlan* RoundedSource::find(const std::string& module) const {
   return found == selected_.end() ? nullptr : found->second;
 }
 
-Tensor RoundedSource::tensor(const std::string& name) const {
-  return rounded_.checkpoint().tensor(name);
-}
-
 LinearWeights RoundedSource::linear(const std::string& module) const {
   const TensorPlan* plan = find(module);
   const Checkpoint& checkpoint = rounded_.checkpoint();
-  if (plan == nullptr) return checkpoint.linear(module);
+  if (plan == nullptr) return inner().linear(module);
   LinearWeights result;
   result.module = module;
   result.weight = rounded_.matrix(*plan);
@@ -77,7 +74,7 @@ LinearWeights RoundedSource::linear(const std::string& module) const {
 
 std::variant<Tensor, QuantizedMatrix> RoundedSource::embedding(const std::string& module) const {
   const TensorPlan* plan = find(module);
-  if (plan == nullptr) return rounded_.checkpoint().embedding(module);
+  if (plan == nullptr) return inner().embedding(module);
   return rounded_.matrix(*plan);
 }
 
@@ -88,14 +85,14 @@ std::optional<ModuleScheme> RoundedSource::scheme(const TensorSpec& spec) const 
 }
 
 bool RoundedSource::head_is_tied() const {
-  return rounded_.checkpoint().head_is_tied() &&
+  return inner().head_is_tied() &&
          std::none_of(selected_.begin(), selected_.end(),
                       [](const auto& row) { return row.second->spec->role == Role::kHead; });
 }
 
 std::int64_t RoundedSource::read_bytes(const TensorSpec& spec) const {
   const auto quantized = scheme(spec);
-  if (!quantized) return rounded_.checkpoint().read_bytes(spec);
+  if (!quantized) return inner().read_bytes(spec);
   std::int64_t total = 0;
   for (const TensorInfo& info : stored_infos(*find(spec.module()))) {
     total += info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));

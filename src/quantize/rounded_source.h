@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "models/wrapped_source.h"
 #include "quantize/plan.h"
 
 namespace aquatint {
@@ -36,24 +37,20 @@ class RoundedTensors {
   std::map<const TensorPlan*, QuantizedMatrix> matrices_;
 };
 
-class RoundedSource : public WeightSource {
+class RoundedSource : public WrappedSource {
  public:
   // Everything that the plan quantizes. `rounded` must outlive this.
   explicit RoundedSource(RoundedTensors& rounded);
   // Only these tensors of the plan, each of which has a scheme.
   RoundedSource(RoundedTensors& rounded, const std::set<const TensorPlan*>& selected);
 
-  Tensor tensor(const std::string& name) const override;
   LinearWeights linear(const std::string& module) const override;
   std::variant<Tensor, QuantizedMatrix> embedding(const std::string& module) const override;
 
-  std::string name() const override { return rounded_.checkpoint().name(); }
   bool is_quantized() const override { return !selected_.empty(); }
   std::optional<ModuleScheme> scheme(const TensorSpec& spec) const override;
   bool head_is_tied() const override;
   std::int64_t read_bytes(const TensorSpec& spec) const override;
-  // Of the checkpoint's pages; rounded matrices stay for other sources.
-  void release(int block) const override { rounded_.checkpoint().release(block); }
 
  private:
   // Null for a module that stays as it is.
