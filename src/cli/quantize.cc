@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/printable.h"
 #include "base/progress.h"
+#include "cli/calibration_run.h"
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
@@ -18,7 +19,8 @@ namespace aquatint::cli {
 namespace {
 
 struct Options {
-  std::string model, recipe, out, json, device = "cpu";
+  std::string model, recipe, out, json, device = "cpu", histograms, plots;
+  CalibrationOptionSet calibration;
   std::int64_t shard_mib = kDefaultShardMib;
   bool overwrite = false, dry_run = false;
 };
@@ -29,9 +31,10 @@ std::string recipe_list() {
     text += fmt::format("  {:<18} {}\n", builtin.name,
                         Recipe::parse(builtin.text, builtin.name).description);
   }
-  return text +
+  return text + "\n" + calibration_help() +
          "\nExamples:\n"
          "  aquatint quantize models/gla --recipe w8a8-dynamic --out gla-w8a8\n"
+         "  aquatint quantize models/gla --recipe w8a8-static --calib book.txt --out gla-static\n"
          "  aquatint quantize models/gla --recipe my-recipe.yaml --out gla-mine --dry-run";
 }
 
@@ -100,14 +103,20 @@ nlohmann::json plan_json(const Options& options, const Plan& plan, const Recipe&
 void run(const Options& options) {
   check_output(options.json);
   const Device device = parse_device(options.device);
-  const Checkpoint checkpoint = Checkpoint::open(model_folder(options.model));
+  const std::filesystem::path folder = model_folder(options.model);
+  const Checkpoint checkpoint = Checkpoint::open(folder);
   const Recipe recipe = Recipe::load(options.recipe);
   const QuantizeOptions output{options.out, options.shard_mib << 20, options.overwrite, device};
   if (!options.dry_run) aquatint::check_output(checkpoint, output);
-  const Plan plan = make_plan(checkpoint, recipe);
+  Plan plan = make_plan(checkpoint, recipe);
+  const bool text = options.json != "-";
+  const std::filesystem::path beside =
+      options.out.empty() ? "" : std::filesystem::absolute(options.out).parent_path();
+  const CalibrationRun calibration{folder,        beside, recipe.name, options.histograms,
+                                   options.plots, text};
+  check_calibration(calibration, plan, options.calibration);
   const double estimate = estimate_seconds(checkpoint, plan, options.out, device);
   nlohmann::json report = plan_json(options, plan, recipe, device, estimate);
-  const bool text = options.json != "-";
   if (text) {
     print(fmt::format("{} with recipe {}: {}\n\n", options.model, printable(recipe.name),
                       printable(recipe.description)));
@@ -120,6 +129,8 @@ void run(const Options& options) {
     return;
   }
   preflight(plan, options.out);
+  const nlohmann::json calibrated = calibrate(calibration, checkpoint, plan, options.calibration);
+  if (!calibrated.is_null()) report["calibration"] = calibrated;
   const QuantizeResult result = quantize(checkpoint, recipe, plan, output);
   report["seconds"] = result.seconds;
   report["shards"] = result.shards;
@@ -150,6 +161,11 @@ void add_quantize(CLI::App& program) {
   auto* out = add_text(*verb, "--out", options->out, "FOLDER", "Folder to write");
   auto* dry = verb->add_flag("--dry-run", options->dry_run, "Show the plan and stop");
   verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");
+  options->calibration.declare(*verb);
+  add_text(*verb, "--histograms", options->histograms, "FILE",
+           "Write histograms of what enters each projection, to a .npz file");
+  add_text(*verb, "--histogram-plots", options->plots, "FOLDER",
+           "Draw them, with an overview, where there is gnuplot");
   add_shard_size(*verb, options->shard_mib);
   add_device(*verb, options->device, "weights are rounded");
   add_threads(*verb);

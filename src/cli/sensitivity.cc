@@ -1,14 +1,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "base/printable.h"
 #include "base/process.h"
+#include "cli/calibration_run.h"
 #include "cli/common.h"
 #include "cli/eval_options.h"
 #include "cli/options.h"
@@ -30,20 +29,8 @@ struct Options {
   std::string model, recipe, text, by = "role", json, plot;
   bool leave_out = false, simulate = false;
   EvalOptions eval;
+  CalibrationOptionSet calibration;
 };
-
-// The program of this name in the folders of PATH.
-std::optional<std::string> find_program(const std::string& name) {
-  const char* variable = std::getenv("PATH");
-  const std::string folders = variable == nullptr ? "" : variable;
-  for (std::size_t begin = 0; begin < folders.size();) {
-    const std::size_t end = std::min(folders.find(':', begin), folders.size());
-    const fs::path path = fs::path(folders.substr(begin, end - begin)) / name;
-    if (::access(path.c_str(), X_OK) == 0) return path.string();
-    begin = end + 1;
-  }
-  return std::nullopt;
-}
 
 // Whether the picture can be made, before the work.
 void check_plot(const std::string& path) {
@@ -54,7 +41,7 @@ void check_plot(const std::string& path) {
           printable(path));
   }
   check_output(path);
-  if (ending == ".png" && !find_program(kConverter)) {
+  if (ending == ".png" && find_program(kConverter).empty()) {
     raise(ErrorKind::kUnsupported,
           "--plot '{}': PNG needs the program {} (Debian: librsvg2-bin); .svg needs nothing",
           printable(path), kConverter);
@@ -76,7 +63,7 @@ void write_plot(const std::string& path, const std::string& svg) {
   const std::string process = std::to_string(::getpid());
   const Temporary source{path + "." + process + ".svg"}, picture{path + "." + process + ".png"};
   write_text_file(source.path, svg);
-  run_process(find_program(kConverter).value_or(kConverter),
+  run_process(find_program(kConverter),
               {"--zoom", "2", "--output", picture.path.string(), source.path.string()});
   rename_durably(picture.path, path);
 }
@@ -87,9 +74,13 @@ void run(const Options& options) {
   const Recipe recipe = Recipe::load(options.recipe);
   const fs::path folder = model_folder(options.model);
   const Checkpoint checkpoint = Checkpoint::open(folder);
-  const Plan plan = make_plan(checkpoint, recipe);
+  Plan plan = make_plan(checkpoint, recipe);
+  const bool shown = options.json != "-";
+  const CalibrationRun calibration{folder, {}, recipe.name, {}, {}, shown};
+  check_calibration(calibration, plan, options.calibration);
   const TextData text = read_text(options.text);
   const Tokenizer tokenizer = open_tokenizer(folder);
+  calibrate(calibration, checkpoint, plan, options.calibration);
 
   SensitivityOptions how;
   how.by = *sensitivity_by_from_name(options.by);
@@ -141,6 +132,7 @@ void add_sensitivity(CLI::App& program) {
   add_text(*verb, "--plot", options->plot, "FILE",
            "Draw the result into FILE, .svg, or .png where there is rsvg-convert");
   options->eval.declare_text(*verb);
+  options->calibration.declare(*verb);
   verb->add_flag("--simulate", options->simulate,
                  "Run quantized weights in float arithmetic on the same grid, not in the integer "
                  "kernels");

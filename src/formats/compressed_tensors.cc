@@ -1,6 +1,7 @@
 #include "formats/compressed_tensors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 
@@ -39,6 +40,13 @@ Tensor transpose(const Tensor& tensor) {
   return out;
 }
 
+template <typename T>
+Tensor one_value(T value, DType dtype) {
+  Tensor tensor = Tensor::empty(Shape{1}, dtype);
+  *tensor.mutable_data<T>() = value;
+  return tensor;
+}
+
 Tensor shape_tensor(std::int64_t rows, std::int64_t columns) {
   Tensor shape = Tensor::empty(Shape{2}, DType::kI64);
   shape.mutable_data<std::int64_t>()[0] = rows;
@@ -57,13 +65,17 @@ Tensor exact_scales(const Tensor& scales, const Shape& shape, DType dtype) {
 // Reads the tensors of one module, checking each against the others.
 class ModuleReader {
  public:
-  ModuleReader(const TensorFiles& set, const std::string& module, const WeightScheme& scheme,
+  ModuleReader(const TensorFiles& set, const std::string& module, const ModuleScheme& scheme,
                bool transposed)
-      : set_(set), module_(module), scheme_(scheme), transposed_(transposed) {}
+      : set_(set),
+        module_(module),
+        scheme_(scheme.weights),
+        static_input_(is_static(scheme.activations)),
+        transposed_(transposed) {}
 
   QuantizedMatrix read() const {
     reject("weight_g_idx", "columns in another order are not supported");
-    reject("input_scale", "static scales of activations are not supported");
+    if (!static_input_) reject("input_scale", "config.json says nothing of static activations");
     QuantizedMatrix matrix;
     matrix.scheme = scheme_;
     const bool packed = set_.contains(name("weight_packed"));
@@ -199,6 +211,7 @@ class ModuleReader {
   const TensorFiles& set_;
   const std::string& module_;
   const WeightScheme& scheme_;
+  bool static_input_;
   bool transposed_;
 };
 
@@ -226,21 +239,24 @@ std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
     infos.push_back({module + ".weight", DType::kI8, shape});
   }
   infos.push_back({module + ".weight_scale", scale_dtype, scales});
-  if (weights.symmetric) return infos;
-  if (packs_zero_points(scheme)) {
+  if (!weights.symmetric && packs_zero_points(scheme)) {
     const std::int64_t words = (rows * weights.bits + 31) / 32;
     infos.push_back({module + ".weight_zero_point", DType::kI32, Shape{words, scales[1]}});
-  } else {
+  } else if (!weights.symmetric) {
     infos.push_back({module + ".weight_zero_point", DType::kI8, scales});
+  }
+  if (is_static(scheme.activations)) {
+    infos.push_back({module + ".input_scale", DType::kF32, Shape{1}});
+  }
+  if (scheme.activations == ActivationScheme::kInt8StaticAffine) {
+    infos.push_back({module + ".input_zero_point", DType::kI8, Shape{1}});
   }
   return infos;
 }
 
-std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::string& module,
-                                                                  const ModuleScheme& scheme,
-                                                                  const QuantizedMatrix& matrix,
-                                                                  DType scale_dtype,
-                                                                  bool transposed) {
+std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(
+    const std::string& module, const ModuleScheme& scheme, const QuantizedMatrix& matrix,
+    DType scale_dtype, bool transposed, const StaticScale& input) {
   AQUATINT_ASSERT(matrix.scheme == scheme.weights);
   const std::vector<TensorInfo> infos = compressed_tensor_infos(
       module, scheme, matrix.rows(), matrix.columns(), scale_dtype, transposed);
@@ -263,6 +279,11 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
       tensors.push_back(matrix.zero_points.reshape(scales));
     }
   }
+  if (is_static(scheme.activations)) tensors.push_back(one_value<float>(input.scale, DType::kF32));
+  if (scheme.activations == ActivationScheme::kInt8StaticAffine) {
+    const auto zero_point = static_cast<std::int8_t>(input.zero_point);
+    tensors.push_back(one_value<std::int8_t>(zero_point, DType::kI8));
+  }
   std::vector<std::pair<std::string, Tensor>> result;
   for (std::size_t i = 0; i < infos.size(); ++i) {
     AQUATINT_ASSERT(tensors[i].shape() == infos[i].shape && tensors[i].dtype() == infos[i].dtype);
@@ -273,7 +294,33 @@ std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::str
 
 QuantizedMatrix from_compressed_tensors(const TensorFiles& set, const std::string& module,
                                         const ModuleScheme& scheme, bool transposed) {
-  return ModuleReader(set, module, scheme.weights, transposed).read();
+  return ModuleReader(set, module, scheme, transposed).read();
+}
+
+StaticScale read_static_scale(const TensorFiles& set, const std::string& module,
+                              ActivationScheme scheme) {
+  StaticScale grid;
+  const auto one = [&](const char* part) {
+    const Tensor tensor = set.tensor(module + part);
+    if (tensor.numel() == 1) return tensor;
+    raise(ErrorKind::kCorrupt, "tensor '{}' is {}, but must be one value", printable(module + part),
+          tensor.shape().str());
+  };
+  const Tensor scale = one(".input_scale");
+  if (is_float(scale.dtype())) grid.scale = *scale.to_f32().data<float>();
+  if (!is_float(scale.dtype()) || !std::isnormal(grid.scale) || grid.scale < 0) {
+    raise(ErrorKind::kCorrupt, "tensor '{}' is {} {}, but must be a positive scale",
+          printable(module + ".input_scale"), dtype_name(scale.dtype()), grid.scale);
+  }
+  if (scheme == ActivationScheme::kInt8StaticAffine) {
+    const Tensor zero_point = one(".input_zero_point");
+    if (zero_point.dtype() != DType::kI8) {
+      raise(ErrorKind::kCorrupt, "tensor '{}' is {}, but must be int8",
+            printable(module + ".input_zero_point"), dtype_name(zero_point.dtype()));
+    }
+    grid.zero_point = *zero_point.data<std::int8_t>();
+  }
+  return grid;
 }
 
 }  // namespace aquatint

@@ -64,7 +64,8 @@ nlohmann::json make_quantization_config(
     const std::vector<std::tuple<std::string, ModuleClass, ModuleScheme>>& modules,
     const std::vector<std::string>& ignored);
 
-// Names, types and shapes of the tensors that store a [rows, columns] weight of `module`. Error
+// Names, types and shapes of the tensors that store a [rows, columns] weight of `module` and the
+// scale of its static activations, if it has any. Error
 // kUnsupported when the columns are not a multiple of the group size, which the format demands.
 // With `transposed`, "weight" is [columns, rows], as loaders expect of modules that hold their
 // weights so (docs/formats/compressed_tensors.md); nothing else changes.
@@ -74,16 +75,18 @@ std::vector<TensorInfo> compressed_tensor_infos(const std::string& module,
                                                 bool transposed = false);
 // The tensors themselves. Scales are converted to `scale_dtype` exactly (the rounding chose them
 // so).
-std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(const std::string& module,
-                                                                  const ModuleScheme& scheme,
-                                                                  const QuantizedMatrix& matrix,
-                                                                  DType scale_dtype,
-                                                                  bool transposed = false);
+std::vector<std::pair<std::string, Tensor>> to_compressed_tensors(
+    const std::string& module, const ModuleScheme& scheme, const QuantizedMatrix& matrix,
+    DType scale_dtype, bool transposed = false, const StaticScale& input = {});
 // Reads them back, from whichever of the two formats the tensors that exist are in; int8 values may
 // be a view of the mapped file. Error kNotFound, kCorrupt, kNumeric or kUnsupported naming the
 // tensor.
 QuantizedMatrix from_compressed_tensors(const TensorFiles& set, const std::string& module,
                                         const ModuleScheme& scheme, bool transposed = false);
+
+// The grid of a module's static activations. Errors as above.
+StaticScale read_static_scale(const TensorFiles& set, const std::string& module,
+                              ActivationScheme scheme);
 
 // int32 words of pack-quantized: u = q + 2^(bits-1) in `bits` bits each, one after the other from
 // the low bits of the first word; a value may span two words (3, 5, 6, 7 bits). The last word of a

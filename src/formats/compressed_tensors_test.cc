@@ -149,11 +149,53 @@ TEST(PackInt32, ReadsTheOlderFormWithPaddedWords) {
                [&] { unpack_int32(packed, 3, 300); });
 }
 
+TEST(CompressedTensors, RoundTripsStaticScales) {
+  std::mt19937 random(2);
+  const ModuleScheme scheme{{8, true, Granularity::kRow, 0}, ActivationScheme::kInt8StaticAffine};
+  const QuantizedMatrix matrix = random_matrix(scheme.weights, 3, 8, random);
+  const StaticScale input{0.0123456789f, -77};
+  const TempFolder folder;
+  const auto tensors =
+      to_compressed_tensors("m.q", scheme, matrix, DType::kBF16, /*transposed=*/false, input);
+  const auto files = store(folder, tensors);
+  EXPECT_EQ(read_static_scale(files, "m.q", scheme.activations), input);
+  EXPECT_EQ(read_static_scale(files, "m.q", ActivationScheme::kInt8Static).zero_point, 0);
+}
+
+TEST(CompressedTensors, RefusesBadStaticScales) {
+  const auto refuses = [](const char* part, Tensor tensor, const std::string& text) {
+    std::vector<std::pair<std::string, Tensor>> tensors = {
+        {"m.input_scale", Tensor::zeros({1}, DType::kF32)},
+        {"m.input_zero_point", Tensor::zeros({1}, DType::kI8)}};
+    *tensors[0].second.mutable_data<float>() = 0.5f;
+    for (auto& [name, value] : tensors) {
+      if (name == std::string("m.") + part) value = tensor;
+    }
+    const TempFolder folder;
+    try {
+      read_static_scale(store(folder, tensors), "m", ActivationScheme::kInt8StaticAffine);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
+    }
+  };
+  refuses("input_scale", Tensor::zeros({1}, DType::kF32), "must be a positive scale");
+  refuses("input_scale", Tensor::zeros({2}, DType::kF32), "must be one value");
+  refuses("input_scale", Tensor::zeros({1}, DType::kI32), "must be a positive scale");
+  Tensor bad = Tensor::zeros({1}, DType::kF32);
+  *bad.mutable_data<float>() = std::numeric_limits<float>::infinity();
+  refuses("input_scale", bad, "must be a positive scale");
+  refuses("input_zero_point", Tensor::zeros({1}, DType::kF32), "must be int8");
+}
+
 TEST(CompressedTensors, RoundTripsEveryScheme) {
   std::mt19937 random(2);
   for (int bits = 2; bits <= 8; ++bits) {
     for (const bool symmetric : {true, false}) {
-      for (const auto activations : {ActivationScheme::kFloat, ActivationScheme::kInt8Dynamic}) {
+      for (const auto activations :
+           {ActivationScheme::kFloat, ActivationScheme::kInt8Dynamic, ActivationScheme::kInt8Static,
+            ActivationScheme::kInt8StaticAffine}) {
         for (const auto& [granularity, group] :
              {std::pair(Granularity::kTensor, 0), std::pair(Granularity::kRow, 0),
               std::pair(Granularity::kGroup, 16)}) {
@@ -303,7 +345,7 @@ TEST_F(DamagedModule, Packed) {
   expect(ErrorKind::kUnsupported, t, "weight_g_idx", Tensor::zeros({32}, DType::kI32),
          "tensor 'm.weight_g_idx': columns in another order");
   expect(ErrorKind::kUnsupported, t, "input_scale", Tensor::zeros({1}, DType::kF32),
-         "static scales");
+         "says nothing of static activations");
   Tensor scales = Tensor::zeros({4, 2}, DType::kF32);
   scales.mutable_data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
   expect(ErrorKind::kNumeric, t, "weight_scale", scales, "'m.weight_packed': scale 3 is nan");

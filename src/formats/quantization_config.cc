@@ -105,15 +105,18 @@ ActivationScheme parse_activations(const Config& group) {
   if (args.get_int("num_bits", 8) != 8) {
     args.raise_unsupported("num_bits", "quantized activations must have 8 bits");
   }
-  if (!args.get_bool("symmetric", true)) {
-    args.raise_unsupported("symmetric", "quantized activations must be symmetric");
-  }
+  require_absent(args, "actorder", "activations have no order");
+  const bool symmetric = args.get_bool("symmetric", true);
   if (!is_dynamic(args)) {
-    args.raise_unsupported("dynamic", "static scales of activations are not supported");
+    require_string(args, "strategy", "tensor", {"tensor"},
+                   "static activations need one scale for all");
+    return symmetric ? ActivationScheme::kInt8Static : ActivationScheme::kInt8StaticAffine;
+  }
+  if (!symmetric) {
+    args.raise_unsupported("symmetric", "dynamic activations must be symmetric");
   }
   require_string(args, "strategy", "tensor", {"token"},
-                 "quantized activations need one scale per token");
-  require_absent(args, "actorder", "activations have no order");
+                 "dynamic activations need one scale per token");
   return ActivationScheme::kInt8Dynamic;
 }
 

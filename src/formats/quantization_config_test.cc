@@ -61,6 +61,11 @@ TEST(QuantizationConfig, ReadsThePublishedForms) {
   json["config_groups"]["group_0"]["input_activations"] = {
       {"num_bits", 8}, {"strategy", "token"}, {"dynamic", true}};
   EXPECT_EQ(read(json).scheme_of("x", kLinear), kW8A8);
+  nlohmann::json& activations = json["config_groups"]["group_0"]["input_activations"];
+  activations = {{"num_bits", 8}, {"strategy", "tensor"}, {"dynamic", false}};
+  EXPECT_EQ(read(json).scheme_of("x", kLinear)->activations, ActivationScheme::kInt8Static);
+  activations["symmetric"] = false;
+  EXPECT_EQ(read(json).scheme_of("x", kLinear)->activations, ActivationScheme::kInt8StaticAffine);
   EXPECT_EQ(QuantizationConfig::from(Config::parse("{}", "config.json")), std::nullopt);
   EXPECT_EQ(QuantizationConfig::from(Config::parse(R"({"quantization_config":null})", "c")),
             std::nullopt);
@@ -156,7 +161,7 @@ TEST(QuantizationConfig, RejectsWhatItCannotRunNamingKeyAndValue) {
   activations("num_bits", 4, "num_bits' is 4");
   activations("type", "float", "type' is the string 'float'");
   activations("symmetric", false, "symmetric' is false");
-  activations("dynamic", false, "dynamic' is false: static scales");
+  activations("dynamic", false, "strategy' is the string 'token': static activations");
   activations("strategy", "tensor", "strategy' is the string 'tensor'");
 }
 

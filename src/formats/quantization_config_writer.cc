@@ -114,11 +114,17 @@ nlohmann::json weights_json(const WeightScheme& scheme) {
 
 nlohmann::json activations_json(ActivationScheme scheme) {
   if (scheme == ActivationScheme::kFloat) return nullptr;
-  return {{"num_bits", 8},         {"type", "int"},
-          {"symmetric", true},     {"strategy", "token"},
-          {"group_size", nullptr}, {"dynamic", true},
-          {"actorder", nullptr},   {"block_structure", nullptr},
-          {"observer", nullptr},   {"observer_kwargs", nlohmann::json::object()}};
+  const bool fixed = is_static(scheme);
+  return {{"num_bits", 8},
+          {"type", "int"},
+          {"symmetric", scheme != ActivationScheme::kInt8StaticAffine},
+          {"strategy", fixed ? "tensor" : "token"},
+          {"group_size", nullptr},
+          {"dynamic", !fixed},
+          {"actorder", nullptr},
+          {"block_structure", nullptr},
+          {"observer", fixed ? nlohmann::json("minmax") : nlohmann::json()},
+          {"observer_kwargs", nlohmann::json::object()}};
 }
 
 struct Group {

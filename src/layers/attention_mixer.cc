@@ -30,7 +30,7 @@ AttentionConfig AttentionConfig::with(const LoadOptions& options) const {
 AttentionMixer::AttentionMixer(AttentionConfig config, AttentionWeights weights, Stream& stream)
     : config_(std::move(config)), weights_(std::move(weights)), stream_(&stream) {
   const Linear& in = weights_.qkv ? *weights_.qkv : weights_.q;
-  if (in.activations() != ActivationScheme::kInt8Dynamic) {
+  if (!is_int8(in.activations())) {
     config_.arithmetic = kernels::AttentionArithmetic::kFloat32;
   }
   if (config_.scale == 0) config_.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));

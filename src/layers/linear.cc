@@ -19,10 +19,25 @@ constexpr std::int64_t kMostRiderOutputs = 32;
 // Rows from which on tiles of 256 x 256 results are faster than a library's sums and their passes.
 constexpr std::int64_t kFewestTileRows = 128;
 
+// The bias that makes up for a zero point z of activations: W s (q - z) + b is the product of q,
+// scaled by s, plus b - s z (W 1).
+Tensor without_zero_point(const QuantizedMatrix& matrix, const StaticScale& input,
+                          const Tensor& bias) {
+  const std::vector<double> sums = row_sums(matrix);
+  const Tensor result = Tensor::empty({matrix.rows()}, DType::kF32);
+  auto* values = result.mutable_data<float>();
+  for (std::int64_t n = 0; n < matrix.rows(); ++n) {
+    const double own = bias.defined() ? static_cast<double>(bias.data<float>()[n]) : 0.0;
+    values[n] = static_cast<float>(own - static_cast<double>(input.scale) * input.zero_point *
+                                             sums[static_cast<std::size_t>(n)]);
+  }
+  return result;
+}
+
 }  // namespace
 
 Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
-    : module_(weights.module), activations_(weights.activations) {
+    : module_(weights.module), activations_(weights.activations), input_(weights.input) {
   Stream& stream = options.stream();
   if (weights.bias.defined()) bias_ = weights.bias.to_f32().on(stream);
   if (const auto* dense = std::get_if<Tensor>(&weights.weight)) {
@@ -35,6 +50,10 @@ Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
   const auto& matrix = std::get<QuantizedMatrix>(weights.weight);
   outputs_ = matrix.rows();
   columns_ = matrix.columns();
+  if (stream.is_cuda() && is_static(activations_)) {
+    raise(ErrorKind::kUnsupported, "'{}': static scales of activations run on the CPU only",
+          module_);
+  }
   if (options.execution == Execution::kSimulated) {
     simulated_ = true;
     dense_ = kernels::DenseWeights::pack(dequantize(matrix), kernels::DenseType::kF32);
@@ -43,7 +62,15 @@ Linear::Linear(const LinearWeights& weights, const LoadOptions& options)
     for (Tensor* tensor : {&gpu_->data, &gpu_->scales, &gpu_->zeros}) *tensor = tensor->on(stream);
   } else {
     packed_ = pack_weights(matrix);
+    if (input_.zero_point != 0) bias_ = without_zero_point(matrix, input_, bias_);
   }
+}
+
+// Rows of int8 on the grid of the activations.
+kernels::Int8Rows Linear::int8_rows(LinearInput& x, std::int64_t group_size,
+                                    std::int64_t groups) const {
+  return is_static(activations_) ? x.int8_static(input_, group_size, groups, module_)
+                                 : x.int8(group_size, groups, module_);
 }
 
 std::size_t Linear::nbytes() const {
@@ -286,8 +313,8 @@ void Linear::multiply(ForwardContext& context, LinearInput& x, float* y, std::in
     multiply_gpu_a8(context, x, y, ldy, accumulate);
   } else if (gpu_) {
     multiply_gpu_a16(context, x, y, ldy, accumulate);
-  } else if (packed_ && activations_ == ActivationScheme::kInt8Dynamic) {
-    const auto rows_int8 = x.int8(packed_->group_size, packed_->groups, module_);
+  } else if (packed_ && is_int8(activations_)) {
+    const auto rows_int8 = int8_rows(x, packed_->group_size, packed_->groups);
     kernels::quant_matmul_a8(rows_int8, rows, *packed_, bias, y, ldy);
   } else if (packed_) {
     const auto rows_bf16 = x.bf16(packed_->group_size, packed_->groups, module_);
@@ -378,16 +405,17 @@ void Linear::forward_simulated(ForwardContext& context, LinearInput& x, float* y
   const std::int64_t rows = x.rows(), columns = columns_;
   const std::int64_t padded = (columns + 7) / 8 * 8;
   // Forms cached in x outlive this call, so they are made before the scope opens.
-  const bool int8 = activations_ == ActivationScheme::kInt8Dynamic;
-  const kernels::Int8Rows q = int8 ? x.int8(padded, 1, module_) : kernels::Int8Rows{};
+  const bool int8 = is_int8(activations_);
+  const kernels::Int8Rows q = int8 ? int8_rows(x, padded, 1) : kernels::Int8Rows{};
   const std::uint16_t* rounded = int8 ? nullptr : x.plain_bf16(module_);
   const Workspace::Scope scope(context.workspace);
   float* grid = context.workspace.take<float>(rows * columns);
   parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t m = begin; m < end; ++m) {
       for (std::int64_t k = 0; k < columns; ++k) {
-        grid[m * columns + k] = int8 ? static_cast<float>(q.values[m * padded + k]) * q.scales[m]
-                                     : bf16_to_f32(rounded[m * columns + k]);
+        grid[m * columns + k] =
+            int8 ? static_cast<float>(q.values[m * padded + k] - input_.zero_point) * q.scales[m]
+                 : bf16_to_f32(rounded[m * columns + k]);
       }
     }
   });

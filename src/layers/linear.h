@@ -41,6 +41,7 @@ struct LinearWeights {
   std::variant<Tensor, QuantizedMatrix> weight;             // [outputs, columns]
   Tensor bias;                                              // [outputs], or undefined
   ActivationScheme activations = ActivationScheme::kFloat;  // for a QuantizedMatrix
+  StaticScale input = {};                                   // of static activations
 };
 
 class Linear {
@@ -94,6 +95,7 @@ class Linear {
  private:
   void multiply(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy,
                 bool accumulate) const;
+  kernels::Int8Rows int8_rows(LinearInput& x, std::int64_t group_size, std::int64_t groups) const;
   void forward_simulated(ForwardContext& context, LinearInput& x, float* y, std::int64_t ldy) const;
   bool multiplies_itself(const ForwardContext& context, std::int64_t rows) const;
   bool can_share_launch(const Linear& other) const;
@@ -132,7 +134,8 @@ class Linear {
   std::optional<GpuWeights> gpu_;
   bool simulated_ = false;
   ActivationScheme activations_ = ActivationScheme::kFloat;
-  Tensor bias_;  // float32, where the weights are; or undefined
+  StaticScale input_;  // of static activations
+  Tensor bias_;        // float32, where the weights are; or undefined
 };
 
 }  // namespace aquatint

@@ -1,5 +1,7 @@
 #include "layers/linear_input.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "kernels/gated_norm/gated_norm.h"
 #include "kernels/layer_norm/layer_norm.h"
@@ -170,7 +172,7 @@ bool LinearInput::make(const kernels::RowSink& sink, int tag) {
 kernels::Int8Rows LinearInput::int8(std::int64_t group_size, std::int64_t groups,
                                     const std::string& consumer) {
   for (const Int8Form& form : int8_) {
-    if (form.group_size == group_size && form.groups == groups) return form.rows;
+    if (!form.grid && form.group_size == group_size && form.groups == groups) return form.rows;
   }
   auto* values = context_->workspace.take<std::int8_t>(rows_ * group_size * groups);
   auto* scales = context_->workspace.take<float>(rows_);
@@ -186,7 +188,26 @@ kernels::Int8Rows LinearInput::int8(std::int64_t group_size, std::int64_t groups
                   : kernels::quantize_rows_int8(context_->stream(), f32(), rows_, columns_,
                                                 group_size, groups, values, scales, sums, tag);
   if (!finite) raise_not_finite(consumer);
-  int8_.push_back({group_size, groups, {values, scales, sums}});
+  int8_.push_back({group_size, groups, std::nullopt, {values, scales, sums}});
+  return int8_.back().rows;
+}
+
+kernels::Int8Rows LinearInput::int8_static(const StaticScale& grid, std::int64_t group_size,
+                                           std::int64_t groups, const std::string& consumer) {
+  for (const Int8Form& form : int8_) {
+    if (form.grid == grid && form.group_size == group_size && form.groups == groups) {
+      return form.rows;
+    }
+  }
+  auto* values = context_->workspace.take<std::int8_t>(rows_ * group_size * groups);
+  auto* scales = context_->workspace.take<float>(rows_);
+  auto* sums = context_->workspace.take<std::int32_t>(rows_ * groups);
+  if (!kernels::quantize_rows_static(f32(), rows_, columns_, group_size, groups, grid.scale,
+                                     grid.zero_point, values, sums)) {
+    raise_not_finite(consumer);
+  }
+  std::fill_n(scales, rows_, grid.scale);
+  int8_.push_back({group_size, groups, grid, {values, scales, sums}});
   return int8_.back().rows;
 }
 

@@ -79,6 +79,9 @@ class LinearInput {
   // Rows quantized per token, with sums per group. `consumer` names the layer in the error
   // (kNumeric) raised when a value is NaN or infinite.
   kernels::Int8Rows int8(std::int64_t group_size, std::int64_t groups, const std::string& consumer);
+  // The same on a given grid, on the CPU only. scales are all that of the grid.
+  kernels::Int8Rows int8_static(const StaticScale& grid, std::int64_t group_size,
+                                std::int64_t groups, const std::string& consumer);
   // Rows in bfloat16 in the order the quantized products read, with sums per group.
   kernels::Bf16Rows bf16(std::int64_t group_size, std::int64_t groups, const std::string& consumer);
   // Rows in bfloat16 as they are: [rows, columns].
@@ -88,6 +91,7 @@ class LinearInput {
   enum class Source { kValues, kNorm, kLayerNorm, kGated, kGatedNorm };
   struct Int8Form {
     std::int64_t group_size, groups;
+    std::optional<StaticScale> grid;  // none: a scale per row
     kernels::Int8Rows rows;
   };
   struct Bf16Form {

@@ -26,6 +26,8 @@ constexpr WeightScheme kW4G32Asymmetric{4, false, Granularity::kGroup, 32};
 constexpr WeightScheme kW8RowAsymmetric{8, false, Granularity::kRow, 0};
 constexpr auto kA8 = ActivationScheme::kInt8Dynamic;
 constexpr auto kA16 = ActivationScheme::kFloat;
+constexpr auto kStatic = ActivationScheme::kInt8Static;
+constexpr auto kAffine = ActivationScheme::kInt8StaticAffine;
 
 std::vector<float> random_values(std::int64_t n, std::mt19937& random) {
   std::normal_distribution<float> normal;
@@ -71,15 +73,17 @@ std::vector<float> multiply(const LinearWeights& weights, Execution execution,
 // Both executions multiply the same integers, so they differ by float32 rounding alone: at most
 // half a unit of 2^-23 for each of K products and sums, which add up like a random walk, K^1/2
 // long. Kernels add up unsigned integers, in [0, 2^bits), and subtract zero points afterwards, so
-// the terms that are rounded are as large as |x| s 2^bits.
-float rounding_bound(const QuantizedMatrix& m, std::int64_t n, const float* x) {
+// the terms that are rounded are as large as |x| s 2^bits. A zero point of the activations moves x
+// by `offset` at most until the bias makes up for it.
+float rounding_bound(const QuantizedMatrix& m, std::int64_t n, const float* x, double offset) {
   constexpr double kDeviations = 4;
   const std::int64_t columns = m.columns();
   const std::int64_t group =
       m.scheme.granularity == Granularity::kGroup ? m.scheme.group_size : columns;
   double terms = 0;
   for (std::int64_t k = 0; k < columns; ++k) {
-    terms += std::abs(static_cast<double>(x[k])) * static_cast<double>(m.scale(n, k / group));
+    const double size = std::abs(static_cast<double>(x[k])) + offset;
+    terms += size * static_cast<double>(m.scale(n, k / group));
   }
   terms *= std::exp2(m.scheme.bits);
   const double unit = std::exp2(-24);
@@ -95,6 +99,10 @@ TEST_P(QuantizedLinear, IntegerEqualsSimulatedToRounding) {
        {std::pair<std::int64_t, std::int64_t>{1, 8}, {17, 37}, {33, 96}, {40, 200}, {129, 1000}}) {
     const QuantizedMatrix matrix = random_matrix(c.weights, outputs, columns, random);
     LinearWeights weights{"model.test", matrix, Tensor(), c.activations};
+    // Narrower than the values, so that both ends are cut.
+    if (is_static(c.activations)) weights.input.scale = 0.013f;
+    if (c.activations == kAffine) weights.input.zero_point = -37;
+    const double offset = std::abs(weights.input.zero_point) * 0.013;
     weights.bias = Tensor::empty({outputs}, DType::kF32);
     const auto bias = random_values(outputs, random);
     std::copy(bias.begin(), bias.end(), weights.bias.mutable_data<float>());
@@ -104,7 +112,8 @@ TEST_P(QuantizedLinear, IntegerEqualsSimulatedToRounding) {
       const auto simulated = multiply(weights, Execution::kSimulated, x, rows);
       for (std::int64_t i = 0; i < rows * outputs; ++i) {
         const auto at = static_cast<std::size_t>(i);
-        const float bound = rounding_bound(matrix, i % outputs, x.data() + i / outputs * columns) +
+        const float* row = x.data() + i / outputs * columns;
+        const float bound = rounding_bound(matrix, i % outputs, row, offset) +
                             4e-7f * std::abs(bias[static_cast<std::size_t>(i % outputs)]);
         ASSERT_NEAR(integer[at], simulated[at], bound)
             << "[" << outputs << ", " << columns << "] row " << i / outputs << " output "
@@ -114,17 +123,19 @@ TEST_P(QuantizedLinear, IntegerEqualsSimulatedToRounding) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, QuantizedLinear,
-                         ::testing::Values(Case{"w8a8_row", kW8Row, kA8},
-                                           Case{"w8a8_tensor", kW8Tensor, kA8},
-                                           Case{"w8a8_row_asymmetric", kW8RowAsymmetric, kA8},
-                                           Case{"w4a8_g128", kW4G128, kA8},
-                                           Case{"w4a8_g32_asymmetric", kW4G32Asymmetric, kA8},
-                                           Case{"w8a16_row", kW8Row, kA16},
-                                           Case{"w8a16_tensor", kW8Tensor, kA16},
-                                           Case{"w4a16_g128", kW4G128, kA16},
-                                           Case{"w4a16_g32_asymmetric", kW4G32Asymmetric, kA16}),
-                         [](const auto& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Schemes, QuantizedLinear,
+    ::testing::Values(Case{"w8a8_row", kW8Row, kA8}, Case{"w8a8_tensor", kW8Tensor, kA8},
+                      Case{"w8a8_row_asymmetric", kW8RowAsymmetric, kA8},
+                      Case{"w4a8_g128", kW4G128, kA8},
+                      Case{"w4a8_g32_asymmetric", kW4G32Asymmetric, kA8},
+                      Case{"w8a8_static", kW8Row, kStatic}, Case{"w8a8_affine", kW8Tensor, kAffine},
+                      Case{"w8a8_both_affine", kW8RowAsymmetric, kAffine},
+                      Case{"w4a8_affine", kW4G32Asymmetric, kAffine},
+                      Case{"w8a16_row", kW8Row, kA16}, Case{"w8a16_tensor", kW8Tensor, kA16},
+                      Case{"w4a16_g128", kW4G128, kA16},
+                      Case{"w4a16_g32_asymmetric", kW4G32Asymmetric, kA16}),
+    [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Linear, BadInputsAreErrorsThatNameTheLayer) {
   std::mt19937 random(1);
@@ -140,6 +151,29 @@ TEST(Linear, BadInputsAreErrorsThatNameTheLayer) {
                               "'model.layers.3.mlp.down_proj': its input holds NaN or infinity",
                               [&] { multiply(weights, execution, x, 3); });
       }
+    }
+  }
+}
+
+// What static activations stand for, computed here in float64.
+TEST(Linear, StaticActivationsAreOnTheirGrid) {
+  std::mt19937 random(3);
+  const std::int64_t outputs = 5, columns = 24, rows = 3;
+  const QuantizedMatrix matrix = random_matrix(kW8Row, outputs, columns, random);
+  LinearWeights weights{"model.test", matrix, Tensor(), kAffine, {0.02f, 11}};
+  const auto x = random_values(rows * columns, random);
+  const auto y = multiply(weights, Execution::kInteger, x, rows);
+  const Tensor w = dequantize(matrix);
+  for (std::int64_t m = 0; m < rows; ++m) {
+    for (std::int64_t n = 0; n < outputs; ++n) {
+      double expected = 0;
+      for (std::int64_t k = 0; k < columns; ++k) {
+        const float scaled = x[static_cast<std::size_t>(m * columns + k)] * (1.0f / 0.02f);
+        const double q = std::clamp(std::rint(static_cast<double>(scaled)) + 11, -128.0, 127.0);
+        expected += static_cast<double>(0.02f) * (q - 11) *
+                    static_cast<double>(w.data<float>()[n * columns + k]);
+      }
+      EXPECT_NEAR(y[static_cast<std::size_t>(m * outputs + n)], expected, 1e-4);
     }
   }
 }

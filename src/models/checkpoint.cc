@@ -185,6 +185,9 @@ LinearWeights Checkpoint::linear(const std::string& module) const {
   if (const auto module_scheme = scheme(weight)) {
     result.weight = from_compressed_tensors(tensors(), module, *module_scheme, weight.transposed);
     result.activations = module_scheme->activations;
+    if (is_static(result.activations)) {
+      result.input = read_static_scale(tensors(), module, result.activations);
+    }
     const auto& matrix = std::get<QuantizedMatrix>(result.weight);
     if (!(matrix.values.shape() == weight.shape)) {
       raise(ErrorKind::kCorrupt, "'{}': '{}' has shape {}; config.json implies {}",

@@ -40,6 +40,27 @@ Tensor dequantize(const QuantizedMatrix& matrix) {
   return out;
 }
 
+std::vector<double> row_sums(const QuantizedMatrix& matrix) {
+  const std::int64_t columns = matrix.columns(), groups = matrix.groups();
+  const std::int64_t group =
+      matrix.scheme.granularity == Granularity::kGroup ? matrix.scheme.group_size : columns;
+  std::vector<double> sums(static_cast<std::size_t>(matrix.rows()));
+  const auto* values = matrix.values.data<std::int8_t>();
+  parallel_for(matrix.rows(), 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      double sum = 0;
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const std::int64_t first = g * group, last = std::min(columns, first + group);
+        std::int64_t integers = -(last - first) * matrix.zero_point(n, g);
+        for (std::int64_t k = first; k < last; ++k) integers += values[n * columns + k];
+        sum += static_cast<double>(integers) * static_cast<double>(matrix.scale(n, g));
+      }
+      sums[static_cast<std::size_t>(n)] = sum;
+    }
+  });
+  return sums;
+}
+
 void validate(const QuantizedMatrix& matrix, const std::string& name) {
   const bool tensor_wide = matrix.scheme.granularity == Granularity::kTensor;
   const Shape expected = tensor_wide ? Shape{1, 1} : Shape{matrix.rows(), matrix.groups()};

@@ -4,6 +4,9 @@
 //   W[n, k] = (values[n, k] - zero_points[n, g]) * scales[n, g],   g = k / group_size.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "packing/scheme.h"
 #include "tensor/tensor.h"
 
@@ -25,6 +28,8 @@ struct QuantizedMatrix {
 
 // The float32 matrix the integers stand for, [rows, columns].
 Tensor dequantize(const QuantizedMatrix& matrix);
+// The sum of each row of that matrix.
+std::vector<double> row_sums(const QuantizedMatrix& matrix);
 // Error kCorrupt if shapes or values contradict the scheme; `name` is what the message calls the
 // matrix.
 void validate(const QuantizedMatrix& matrix, const std::string& name);

@@ -22,8 +22,26 @@ std::string WeightScheme::str() const {
   return "";
 }
 
+bool is_int8(ActivationScheme scheme) {
+  return scheme != ActivationScheme::kFloat;
+}
+
+bool is_static(ActivationScheme scheme) {
+  return scheme == ActivationScheme::kInt8Static || scheme == ActivationScheme::kInt8StaticAffine;
+}
+
 std::string activation_scheme_name(ActivationScheme scheme) {
-  return scheme == ActivationScheme::kFloat ? "A16" : "A8 dynamic";
+  switch (scheme) {
+    case ActivationScheme::kFloat:
+      return "A16";
+    case ActivationScheme::kInt8Dynamic:
+      return "A8 dynamic";
+    case ActivationScheme::kInt8Static:
+      return "A8 static";
+    case ActivationScheme::kInt8StaticAffine:
+      return "A8 static affine";
+  }
+  return "";
 }
 
 }  // namespace aquatint

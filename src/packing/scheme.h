@@ -31,11 +31,24 @@ struct WeightScheme {
 };
 
 enum class ActivationScheme {
-  kFloat,        // 16 bits or more: the product runs on floating-point activations
-  kInt8Dynamic,  // int8, symmetric, one scale per token computed while running
+  kFloat,             // 16 bits or more: the product runs on floating-point activations
+  kInt8Dynamic,       // int8, symmetric, one scale per token computed while running
+  kInt8Static,        // int8, symmetric, one scale for all tokens, from calibration
+  kInt8StaticAffine,  // the same with a zero point
 };
 
-// "A16" or "A8 dynamic".
+bool is_int8(ActivationScheme scheme);
+// Whether its scale comes from calibration.
+bool is_static(ActivationScheme scheme);
+// "A16", "A8 dynamic", "A8 static" or "A8 static affine".
 std::string activation_scheme_name(ActivationScheme scheme);
+
+// The grid of static activations: q = clamp(round(x / scale) + zero_point, -128, 127) stands for
+// scale (q - zero_point).
+struct StaticScale {
+  float scale = 1.0f;
+  int zero_point = 0;  // -128 to 127; 0 if symmetric
+  bool operator==(const StaticScale&) const = default;
+};
 
 }  // namespace aquatint

@@ -25,11 +25,11 @@ namespace {
 namespace fs = std::filesystem;
 
 // The largest finite value, and the least that rounds to infinity.
-struct Range {
+struct FloatRange {
   float largest, overflow;
 };
 
-Range range_of(DType dtype) {
+FloatRange range_of(DType dtype) {
   constexpr float kF16Largest = 65504.0f, kF16Overflow = 65520.0f;
   constexpr std::uint16_t kBf16Largest = 0x7f7f;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -117,7 +117,7 @@ void write_tensors(const Checkpoint& checkpoint, const ExportOptions& options,
 Tensor convert_checked(const Tensor& tensor, DType dtype, const std::string& name,
                        std::int64_t* clamped) {
   if (tensor.dtype() == dtype) return tensor;
-  const Range range = range_of(dtype);
+  const FloatRange range = range_of(dtype);
   const Tensor result = Tensor::empty(tensor.shape(), dtype);
   const std::size_t from = dtype_size(tensor.dtype()), to = dtype_size(dtype);
   constexpr std::int64_t kStep = 1 << 14;  // elements converted at a time

@@ -29,6 +29,7 @@ std::string quantized_config(const Checkpoint& checkpoint, const Recipe& recipe,
   config["quantization_config"] = make_quantization_config(modules, ignored);
   config["tie_word_embeddings"] = checkpoint.head_is_tied() && !plan.unties_head;
   config["aquatint"] = {{"recipe", recipe.name}, {"fingerprint", fingerprint}};
+  if (!plan.calibration.empty()) config["aquatint"]["calibration"] = plan.calibration;
   return json_text(config, checkpoint.config().bare_nonfinite());
 }
 

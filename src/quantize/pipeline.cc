@@ -19,13 +19,18 @@ namespace {
 // Changes when the same inputs would give other bytes: part of the fingerprint.
 constexpr int kPipelineVersion = 1;
 
-std::string run_fingerprint(const Checkpoint& checkpoint, const Recipe& recipe,
+std::string run_fingerprint(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                             const QuantizeOptions& options) {
   Hasher hasher;
   hasher.update(checkpoint.fingerprint());
   hasher.update(recipe.name);  // the output names it
   hasher.update(recipe.text);
   hasher.update(fmt::format("{} {}", kPipelineVersion, options.max_shard_bytes));
+  hasher.update(plan.calibration);
+  for (const TensorPlan& t : plan.tensors) {
+    if (!t.scheme || !is_static(t.scheme->activations)) continue;
+    hasher.update(fmt::format("{} {:a} {}", t.spec->name, t.input.scale, t.input.zero_point));
+  }
   return hasher.hex();
 }
 
@@ -68,8 +73,9 @@ void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, Stream& 
   }
   const RoundingEntry& rounding = find_rounding(plan.rounding);
   const QuantizedMatrix matrix = rounding.round(source, plan.scheme->weights, plan.dtype, stream);
-  for (const auto& [name, tensor] : to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix,
-                                                          plan.dtype, plan.spec->transposed)) {
+  for (const auto& [name, tensor] :
+       to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix, plan.dtype,
+                             plan.spec->transposed, plan.input)) {
     output.write(name, tensor);
   }
 }
@@ -167,9 +173,10 @@ void check_output(const Checkpoint& checkpoint, const QuantizeOptions& options) 
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
+  AQUATINT_ASSERT(!plan.needs_calibration());
   const WorkingFolder folder(options.output);
   folder.check_source(checkpoint.folder());
-  const std::string fingerprint = run_fingerprint(checkpoint, recipe, options);
+  const std::string fingerprint = run_fingerprint(checkpoint, recipe, plan, options);
   QuantizeResult result;
   result.bytes_before = plan.bytes_before;
   result.bytes_after = plan.bytes_after;

@@ -116,12 +116,20 @@ TensorPlan plan_tensor(const Recipe& recipe, const TensorSpec& spec) {
     plan.scheme = treatment.scheme;
     if (spec.role == Role::kEmbedding) shape_embedding(recipe, spec, *plan.scheme);
     plan.rounding = treatment.rounding;
+    plan.observer = treatment.observer;
     fit_group(*plan.scheme, spec.shape[1], plan.note);
   }
   return plan;
 }
 
 }  // namespace
+
+bool Plan::needs_calibration() const {
+  return calibration.empty() &&
+         std::any_of(tensors.begin(), tensors.end(), [](const TensorPlan& t) {
+           return t.scheme && is_static(t.scheme->activations);
+         });
+}
 
 std::vector<const TensorPlan*> Plan::of_block(int block) const {
   std::vector<const TensorPlan*> plans;

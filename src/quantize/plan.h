@@ -18,6 +18,8 @@ struct TensorPlan {
   const TensorSpec* spec = nullptr;
   std::optional<ModuleScheme> scheme;  // empty: stays as it is
   std::string rounding;
+  ObserverOptions observer;   // of static activations
+  StaticScale input = {};     // their grid, once they are calibrated
   std::string note;           // why it is kept or differs from the recipe; may be empty
   DType dtype = DType::kF32;  // element type when kept, type of the scales when quantized
   std::int64_t bytes_before = 0, bytes_after = 0;
@@ -32,7 +34,10 @@ struct Plan {
   // Estimates of what the run needs: the program and its largest tensor in all its forms, and the
   // output.
   std::int64_t memory_bytes = 0, disk_bytes = 0;
+  std::string calibration;  // what static scales were made of; empty while they are not
 
+  // Whether activations need scales from calibration (static_scales.h).
+  bool needs_calibration() const;
   // Plans of one block, or of the tensors outside the blocks (-1).
   std::vector<const TensorPlan*> of_block(int block) const;
 };

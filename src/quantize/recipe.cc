@@ -107,31 +107,77 @@ WeightScheme parse_weights(const YAML::Node& node, const std::string& origin) {
   return scheme;
 }
 
-ActivationScheme parse_activations(const YAML::Node& node, const std::string& origin) {
-  const Section section(node, origin, "activations", {"bits", "granularity", "dynamic"});
-  const int bits = section.get<int>("bits", 16);
-  if (bits == 16) return ActivationScheme::kFloat;
-  if (bits != 8) section.fail(section["bits"], fmt::format("bits is {}, expected 8 or 16", bits));
-  section.one_of("granularity", "token", {"token"});
-  if (!section.get<bool>("dynamic", true)) {
-    section.fail(section["dynamic"],
-                 "static activations need calibration, which this version lacks");
+// "observer: percentile" or a mapping of its name and options.
+ObserverOptions parse_observer(const Section& activations, bool symmetric) {
+  ObserverOptions options;
+  options.symmetric = symmetric;
+  if (!activations.has("observer")) return options;
+  const YAML::Node node = activations["observer"];
+  if (node.IsScalar()) {
+    options.name = activations.one_of("observer", options.name, range_observer_names());
+    return options;
   }
-  return ActivationScheme::kInt8Dynamic;
+  std::vector<std::string> keys = {"name", "percentile", "averaging", "bins"};
+  const Section section(node, activations.origin(), "observer", keys);
+  options.name = section.one_of("name", options.name, range_observer_names());
+  keys = find_observer(options.name).options;
+  for (const char* key : {"percentile", "averaging", "bins"}) {
+    if (section.has(key) && std::find(keys.begin(), keys.end(), key) == keys.end()) {
+      section.fail(section[key], fmt::format("the observer '{}' has no '{}'", options.name, key));
+    }
+  }
+  options.percentile = section.get<double>("percentile", options.percentile);
+  options.averaging = section.get<double>("averaging", options.averaging);
+  options.bins = section.get<std::int64_t>("bins", options.bins);
+  try {
+    make_observer(options, ColumnGroups::tensor());
+  } catch (const Error& error) {
+    section.fail(node, error.what());
+  }
+  return options;
+}
+
+ActivationScheme parse_activations(const YAML::Node& node, const std::string& origin,
+                                   ObserverOptions& observer) {
+  const Section section(node, origin, "activations",
+                        {"bits", "granularity", "dynamic", "symmetric", "observer"});
+  const int bits = section.get<int>("bits", 16);
+  const bool dynamic = section.get<bool>("dynamic", true);
+  const bool symmetric = section.get<bool>("symmetric", true);
+  if (bits != 16 && bits != 8) {
+    section.fail(section["bits"], fmt::format("bits is {}, expected 8 or 16", bits));
+  }
+  if (dynamic && section.has("observer")) {
+    section.fail(section["observer"], "only static activations (dynamic: false) are observed");
+  }
+  if (bits == 16) {
+    if (!dynamic) section.fail(section["dynamic"], "static activations need bits: 8");
+    return ActivationScheme::kFloat;
+  }
+  if (dynamic) {
+    section.one_of("granularity", "token", {"token"});
+    if (!symmetric) section.fail(section["symmetric"], "dynamic activations are symmetric");
+    return ActivationScheme::kInt8Dynamic;
+  }
+  section.one_of("granularity", "tensor", {"tensor"});
+  observer = parse_observer(section, symmetric);
+  return symmetric ? ActivationScheme::kInt8Static : ActivationScheme::kInt8StaticAffine;
 }
 
 // The keys that make a treatment, in a section that may have others.
-Treatment parse_treatment(const Section& section, const Treatment& base) {
-  Treatment treatment = base;
+Treatment parse_treatment(const Section& section, const Treatment* base) {
+  Treatment treatment;
+  if (base != nullptr) treatment = *base;
   if (section.has("weights")) {
     if (!treatment.scheme) treatment.scheme.emplace();
     treatment.scheme->weights = parse_weights(section["weights"], section.origin());
   }
   if (section.has("activations")) {
     if (!treatment.scheme) section.fail(section["activations"], "activations without weights");
-    treatment.scheme->activations = parse_activations(section["activations"], section.origin());
+    treatment.scheme->activations =
+        parse_activations(section["activations"], section.origin(), treatment.observer);
   }
-  treatment.rounding = section.one_of("rounding", base.rounding, rounding_names());
+  treatment.rounding = section.one_of("rounding", treatment.rounding, rounding_names());
   return treatment;
 }
 
@@ -186,7 +232,7 @@ RecipeOverride parse_override(const YAML::Node& node, const Recipe& recipe,
     }
     return result;
   }
-  result.treatment = parse_treatment(section, recipe.projections);
+  result.treatment = parse_treatment(section, &recipe.projections);
   return result;
 }
 
@@ -201,17 +247,17 @@ Recipe parse_document(const YAML::Node& document, const std::string& origin) {
   }
   recipe.name = top.get<std::string>("name", std::filesystem::path(origin).stem().string());
   recipe.description = top.get<std::string>("description", "");
-  recipe.projections = parse_treatment(top, Treatment{});
+  recipe.projections = parse_treatment(top, nullptr);
   SelectorCount selectors;
   recipe.ignore = parse_selectors(top, "ignore", selectors);
   if (top.has("head")) {
     const Section section(top["head"], origin, "head", {"weights", "activations", "rounding"});
-    recipe.head = parse_treatment(section, Treatment{});
+    recipe.head = parse_treatment(section, nullptr);
     if (!recipe.head->scheme) section.fail(top["head"], "'head' needs 'weights'");
   }
   if (top.has("embedding")) {
     const Section section(top["embedding"], origin, "embedding", {"weights", "rounding"});
-    recipe.embedding = parse_treatment(section, Treatment{});
+    recipe.embedding = parse_treatment(section, nullptr);
     const auto& scheme = recipe.embedding->scheme;
     if (!scheme || scheme->weights.bits != 8 || !scheme->weights.symmetric ||
         scheme->weights.granularity != Granularity::kRow) {

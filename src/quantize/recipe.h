@@ -13,6 +13,7 @@
 #include "formats/compressed_tensors.h"
 #include "formats/name_pattern.h"
 #include "models/tensor_table.h"
+#include "quantize/observer.h"
 
 namespace aquatint {
 
@@ -39,6 +40,7 @@ class Selector {
 // What a rule does to a tensor: a scheme, or nothing (kept in floating point).
 struct Treatment {
   std::optional<ModuleScheme> scheme;
+  ObserverOptions observer;  // of static activations
   std::string rounding = "nearest";
 };
 

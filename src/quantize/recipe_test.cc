@@ -100,7 +100,15 @@ TEST(Recipe, ValuesOutOfRangeAndWrongTypes) {
   expect_bad("weights: {granularity: row, group_size: 32}", "group_size needs granularity: group");
   expect_bad("weights: 8", "line 1: weights: expected a mapping");
   expect_bad("weights: {}\nactivations: {bits: 4}", "bits is 4, expected 8 or 16");
-  expect_bad("weights: {}\nactivations: {bits: 8, dynamic: false}", "static activations");
+  expect_bad("weights: {}\nactivations: {dynamic: false}", "need bits: 8");
+  expect_bad("weights: {}\nactivations: {bits: 8, symmetric: false}", "are symmetric");
+  expect_bad("weights: {}\nactivations: {bits: 8, observer: min_max}", "dynamic: false");
+  const std::string fixed = "weights: {}\nactivations: {bits: 8, dynamic: false, ";
+  expect_bad(fixed + "granularity: token}", "expected tensor");
+  expect_bad(fixed + "observer: min_mx}", "did you mean 'min_max'");
+  expect_bad(fixed + "observer: moments}", "'observer' is 'moments'");
+  expect_bad(fixed + "observer: {name: min_max, bins: 5}}", "has no 'bins'");
+  expect_bad(fixed + "observer: {name: percentile, percentile: 1.5}}", "must be above 0");
   expect_bad("weights: {}\nactivations: {bits: 8, granularity: tensor}", "expected token");
   expect_bad("weights: {}\nrounding: neerest", "did you mean 'nearest'?");
   expect_bad("weights: {}\nversion: 2", "version 2; this program reads version 1");

@@ -67,6 +67,7 @@ LinearWeights RoundedSource::linear(const std::string& module) const {
   result.module = module;
   result.weight = rounded_.matrix(*plan);
   result.activations = plan->scheme->activations;
+  result.input = plan->input;
   const std::string bias = module + ".bias";
   if (checkpoint.architecture().find(bias) != nullptr) result.bias = checkpoint.tensor(bias);
   return result;

@@ -45,10 +45,11 @@ bool run(Fn fn, const Args& args, std::int64_t rows) {
 
 const std::vector<QuantizeRowsVariant>& quantize_rows_variants() {
   static const std::vector<QuantizeRowsVariant> variants = {
-    {Isa::kReference, quantize_rows_int8_reference, round_rows_bf16_reference},
+    {Isa::kReference, quantize_rows_int8_reference, quantize_rows_static_reference,
+     round_rows_bf16_reference},
 #if defined(__x86_64__)
-    {Isa::kAvx2, quantize_rows_int8_avx2, round_rows_bf16_avx2},
-    {Isa::kAvx512, quantize_rows_int8_avx512, round_rows_bf16_avx512},
+    {Isa::kAvx2, quantize_rows_int8_avx2, quantize_rows_static_avx2, round_rows_bf16_avx2},
+    {Isa::kAvx512, quantize_rows_int8_avx512, quantize_rows_static_avx512, round_rows_bf16_avx512},
 #endif
   };
   return variants;
@@ -81,6 +82,16 @@ bool quantize_rows_int8(Stream& stream, const float* x, std::int64_t rows, std::
   args.sink.groups = groups;
   kernel(stream, args, tag);
   return true;
+}
+
+bool quantize_rows_static(const float* x, std::int64_t rows, std::int64_t columns,
+                          std::int64_t group_size, std::int64_t groups, float scale,
+                          std::int32_t zero_point, std::int8_t* values, std::int32_t* group_sums) {
+  check_groups(columns, group_size, groups);
+  AQUATINT_ASSERT(scale > 0 && zero_point >= -128 && zero_point <= 127);
+  const QuantizeRowsStaticArgs args{x,          columns, group_size, groups, 1.0f / scale,
+                                    zero_point, values,  group_sums};
+  return run(active_variant().int8_static, args, rows);
 }
 
 bool round_rows_bf16(const float* x, std::int64_t rows, std::int64_t columns,

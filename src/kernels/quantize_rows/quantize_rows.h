@@ -27,6 +27,12 @@ bool quantize_rows_int8(Stream& stream, const float* x, std::int64_t rows, std::
                         std::int64_t group_size, std::int64_t groups, std::int8_t* values,
                         float* scales, std::int32_t* group_sums, int tag);
 
+// The same with one given scale: q = clamp(rint(clamp(x * (1 / scale), -512, 512)) + zero_point,
+// -128, 127), 0 past `columns`. scale is positive and normal. False if any x is NaN or infinite.
+bool quantize_rows_static(const float* x, std::int64_t rows, std::int64_t columns,
+                          std::int64_t group_size, std::int64_t groups, float scale,
+                          std::int32_t zero_point, std::int8_t* values, std::int32_t* group_sums);
+
 // x to bfloat16 (nearest even), zero-padded. The four columns of each quad are stored in the order
 // 0, 2, 1, 3, the pairs in which quant_matmul meets the packed weights. group_sums [rows, groups]
 // sums the rounded values in float32. False if any x is NaN, infinite or rounds to infinity.
@@ -37,6 +43,7 @@ bool round_rows_bf16(const float* x, std::int64_t rows, std::int64_t columns,
 struct QuantizeRowsVariant {
   Isa isa;
   QuantizeRowsInt8Fn int8;
+  QuantizeRowsStaticFn int8_static;
   RoundRowsBf16Fn bf16;
 };
 // Every variant compiled in, lowest first.

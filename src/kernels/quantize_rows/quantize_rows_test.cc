@@ -88,6 +88,55 @@ TEST(QuantizeRowsInt8, FollowsItsFormula) {
   EXPECT_EQ(r.sums[0], -30);
 }
 
+TEST(QuantizeRowsStatic, EveryVariantGivesTheBitsOfTheReference) {
+  for (const Case& c : cases()) {
+    std::vector<float> x = random_rows(c);
+    x[0] = 3e38f;  // beyond what an int32 holds
+    x.back() = -3e38f;
+    for (const std::int32_t zero_point : {0, -128, 37, 127}) {
+      Int8Result expected(c);
+      for (const auto& variant : runnable()) {
+        SCOPED_TRACE(std::string(isa_name(variant.isa)) + " K " + std::to_string(c.columns));
+        Int8Result actual(c);
+        const QuantizeRowsStaticArgs args{
+            x.data(), c.columns,  c.group_size,         c.groups(),
+            20.0f,    zero_point, actual.values.data(), actual.sums.data()};
+        EXPECT_TRUE(variant.int8_static(args, 0, c.rows));
+        if (variant.isa == Isa::kReference) expected = actual;
+        EXPECT_EQ(actual.values, expected.values);
+        EXPECT_EQ(actual.sums, expected.sums);
+      }
+    }
+  }
+}
+
+TEST(QuantizeRowsStatic, FollowsItsFormula) {
+  const std::vector<float> x = {-2.0f, 1.0f, 0.0f, 0.25f, 3e30f, -3e30f};
+  std::vector<std::int8_t> values(8, 99);
+  std::int32_t sum = 0;
+  EXPECT_TRUE(quantize_rows_static(x.data(), 1, 6, 8, 1, 0.5f, 3, values.data(), &sum));
+  // 0.25 / 0.5 is a tie and goes to even.
+  EXPECT_EQ(values, (std::vector<std::int8_t>{-1, 5, 3, 3, 127, -128, 0, 0}));
+  EXPECT_EQ(sum, 9);
+}
+
+TEST(QuantizeRowsStatic, ReportsWhatIsNotFinite) {
+  const Case c{3, 37, 16};
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    for (const std::size_t at : {std::size_t{0}, std::size_t{40}, std::size_t{110}}) {
+      std::vector<float> x = random_rows(c);
+      x[at] = bad;
+      for (const auto& variant : runnable()) {
+        Int8Result r(c);
+        const QuantizeRowsStaticArgs args{x.data(), c.columns, c.group_size,    c.groups(),
+                                          1.0f,     0,         r.values.data(), r.sums.data()};
+        EXPECT_FALSE(variant.int8_static(args, 0, c.rows)) << isa_name(variant.isa);
+      }
+    }
+  }
+}
+
 TEST(QuantizeRowsInt8, TinyRowsAreZero) {
   const Case c{1, 8, 8};
   const std::vector<float> x(8, 1e-39f);

@@ -18,6 +18,28 @@ bool quantize_rows_int8_reference(const QuantizeRowsInt8Args& a, std::int64_t be
   return all_finite;
 }
 
+bool quantize_rows_static_reference(const QuantizeRowsStaticArgs& a, std::int64_t begin,
+                                    std::int64_t end) noexcept {
+  const std::int64_t padded = a.group_size * a.groups;
+  bool all_finite = true;
+  for (std::int64_t m = begin; m < end; ++m) {
+    const float* x = a.x + m * a.columns;
+    std::int32_t* sums = a.group_sums + m * a.groups;
+    std::fill(sums, sums + a.groups, 0);
+    for (std::int64_t k = 0; k < padded; ++k) {
+      int q = 0;
+      if (k < a.columns && std::isfinite(x[k])) {
+        const float scaled = std::clamp(x[k] * a.factor, -kStaticLimit, kStaticLimit);
+        q = std::clamp(static_cast<int>(std::rint(scaled)) + a.zero_point, -128, 127);
+      }
+      all_finite = all_finite && (k >= a.columns || std::isfinite(x[k]));
+      a.values[m * padded + k] = static_cast<std::int8_t>(q);
+      sums[k / a.group_size] += q;
+    }
+  }
+  return all_finite;
+}
+
 bool round_rows_bf16_reference(const RoundRowsBf16Args& a, std::int64_t begin,
                                std::int64_t end) noexcept {
   constexpr std::int64_t kPlace[4] = {0, 2, 1, 3};
