@@ -9,6 +9,7 @@
 #include "base/printable.h"
 #include "quantize/builtin_recipes.h"
 #include "quantize/rounding.h"
+#include "quantize/transform.h"
 #include "quantize/yaml_document.h"
 
 namespace aquatint {
@@ -181,6 +182,25 @@ Treatment parse_treatment(const Section& section, const Treatment* base) {
   return treatment;
 }
 
+// A list, because several will be possible; each works on what the one before it leaves.
+std::optional<TransformOptions> parse_transforms(const Section& top) {
+  if (!top.has("transforms")) return std::nullopt;
+  const YAML::Node list = top["transforms"];
+  if (!list.IsSequence()) top.fail(list, "'transforms' is a list");
+  if (list.size() == 0) return std::nullopt;
+  if (list.size() > 1) top.fail(list[1], "this version applies one transform, not several");
+  const Section section(list[0], top.origin(), "transforms", {"name", "alpha", "projections"});
+  if (!section.has("name")) section.fail(list[0], "a transform needs 'name'");
+  TransformOptions options;
+  options.name = section.one_of("name", "", transform_names());
+  options.alpha = section.get<double>("alpha", options.alpha);
+  if (!(options.alpha >= 0.0 && options.alpha <= 1.0)) {
+    section.fail(section["alpha"], fmt::format("alpha is {}, expected 0 to 1", options.alpha));
+  }
+  options.projections = section.get<bool>("projections", options.projections);
+  return options;
+}
+
 // Counts the selectors of one recipe. Aliases repeat lists for a few bytes, and each expression
 // costs time for every tensor of a model.
 struct SelectorCount {
@@ -239,7 +259,7 @@ RecipeOverride parse_override(const YAML::Node& node, const Recipe& recipe,
 Recipe parse_document(const YAML::Node& document, const std::string& origin) {
   const Section top(document, origin, "",
                     {"version", "name", "description", "weights", "activations", "rounding",
-                     "ignore", "head", "embedding", "overrides"});
+                     "transforms", "ignore", "head", "embedding", "overrides"});
   Recipe recipe;
   const int version = top.get<int>("version", 1);
   if (version != 1) {
@@ -248,6 +268,7 @@ Recipe parse_document(const YAML::Node& document, const std::string& origin) {
   recipe.name = top.get<std::string>("name", std::filesystem::path(origin).stem().string());
   recipe.description = top.get<std::string>("description", "");
   recipe.projections = parse_treatment(top, nullptr);
+  recipe.transform = parse_transforms(top);
   SelectorCount selectors;
   recipe.ignore = parse_selectors(top, "ignore", selectors);
   if (top.has("head")) {

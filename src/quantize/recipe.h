@@ -14,6 +14,7 @@
 #include "formats/name_pattern.h"
 #include "models/tensor_table.h"
 #include "quantize/observer.h"
+#include "quantize/transform_options.h"
 
 namespace aquatint {
 
@@ -51,8 +52,9 @@ struct RecipeOverride {
 
 struct Recipe {
   std::string name, description;
-  Treatment projections;                     // every projection but the low-rank gates
-  std::optional<Treatment> head, embedding;  // kept unless the recipe says otherwise
+  Treatment projections;                      // every projection but the low-rank gates
+  std::optional<Treatment> head, embedding;   // kept unless the recipe says otherwise
+  std::optional<TransformOptions> transform;  // of the float model, before anything is rounded
   std::vector<Selector> ignore;
   std::vector<RecipeOverride> overrides;  // the last that matches wins
   std::string text;                       // as read
