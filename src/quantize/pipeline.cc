@@ -56,18 +56,19 @@ std::vector<Unit> make_units(const Checkpoint& checkpoint, const Plan& plan) {
 }
 
 // The float tensor a plan is about: the embedding table for a head that was tied to it.
-Tensor source_tensor(const Checkpoint& checkpoint, const TensorPlan& plan) {
+Tensor source_tensor(const WeightSource& weights, const TensorPlan& plan) {
   const TensorSpec& spec = *plan.spec;
-  if (spec.role == Role::kHead && checkpoint.head_is_tied()) {
-    return std::get<Tensor>(checkpoint.linear(spec.module()).weight);
+  if (spec.role == Role::kHead && weights.head_is_tied()) {
+    return std::get<Tensor>(weights.linear(spec.module()).weight);
   }
-  return checkpoint.tensor(spec.name);
+  return weights.tensor(spec.name);
 }
 
-void write_tensor(const Checkpoint& checkpoint, const TensorPlan& plan, Stream& stream,
+void write_tensor(const WeightSource& weights, const TensorPlan& plan, Stream& stream,
                   ShardedWriter& output) {
-  const Tensor source = source_tensor(checkpoint, plan);
+  Tensor source = source_tensor(weights, plan);
   if (!plan.scheme) {
+    if (source.dtype() != plan.dtype) source = source.to_f32().to(plan.dtype);
     output.write(plan.spec->name, plan.spec->transposed ? source.transposed() : source);
     return;
   }
@@ -109,8 +110,9 @@ class Checkpointer {
   Clock::duration cost_{0};
 };
 
-std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& units, Stream& stream,
-                       Journal& journal, ShardedWriter& output) {
+std::int64_t run_units(const Checkpoint& checkpoint, const WeightSource& weights,
+                       const std::vector<Unit>& units, Stream& stream, Journal& journal,
+                       ShardedWriter& output) {
   std::int64_t resumed = 0;
   Checkpointer checkpointer(journal, output);
   Progress progress("quantizing", "blocks", static_cast<std::int64_t>(units.size()));
@@ -118,7 +120,7 @@ std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& un
     const bool done = journal.done(unit.name);
     for (const TensorPlan* plan : unit.tensors) {
       if (!done) {
-        write_tensor(checkpoint, *plan, stream, output);
+        write_tensor(weights, *plan, stream, output);
         continue;
       }
       for (const TensorInfo& info : stored_infos(*plan)) output.skip(info.name);
@@ -136,16 +138,16 @@ std::int64_t run_units(const Checkpoint& checkpoint, const std::vector<Unit>& un
   return resumed;
 }
 
-void fill_folder(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
-                 const QuantizeOptions& options, const WorkingFolder& folder, Journal& journal,
-                 const std::string& fingerprint, QuantizeResult& result) {
+void fill_folder(const Checkpoint& checkpoint, const WeightSource& weights, const Recipe& recipe,
+                 const Plan& plan, const QuantizeOptions& options, const WorkingFolder& folder,
+                 Journal& journal, const std::string& fingerprint, QuantizeResult& result) {
   std::vector<TensorInfo> infos;
   for (const TensorPlan& t : plan.tensors) {
     for (TensorInfo& info : stored_infos(t)) infos.push_back(std::move(info));
   }
   ShardedWriter output(folder.path(), infos, options.max_shard_bytes);
   sync_path(folder.path());  // the names of the shards, before the journal speaks of their contents
-  result.resumed_units = run_units(checkpoint, make_units(checkpoint, plan),
+  result.resumed_units = run_units(checkpoint, weights, make_units(checkpoint, plan),
                                    Stream::of(options.device), journal, output);
   output.finish();
   result.shards = output.shards();
@@ -172,6 +174,11 @@ void check_output(const Checkpoint& checkpoint, const QuantizeOptions& options) 
 
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                         const QuantizeOptions& options) {
+  return quantize(checkpoint, checkpoint, recipe, plan, options);
+}
+
+QuantizeResult quantize(const Checkpoint& checkpoint, const WeightSource& weights,
+                        const Recipe& recipe, const Plan& plan, const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   AQUATINT_ASSERT(!plan.needs_calibration());
   const WorkingFolder folder(options.output);
@@ -191,7 +198,7 @@ QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, cons
           journal.finished_units());
     }
     try {
-      fill_folder(checkpoint, recipe, plan, options, folder, journal, fingerprint, result);
+      fill_folder(checkpoint, weights, recipe, plan, options, folder, journal, fingerprint, result);
       folder.publish(options.overwrite);
     } catch (const Error& error) {
       if (may_pass(error.kind())) {

@@ -17,6 +17,8 @@ namespace aquatint {
 struct QuantizeOptions {
   std::filesystem::path output;
   std::int64_t max_shard_bytes = std::int64_t{5} << 30;
+  // CalibrationData::fingerprint() of what weights or plan depend on; empty: they depend on none.
+  std::string calibration;
   bool overwrite = false;  // replace an existing output folder
   // That rounds. The output does not depend on it, so a run may be continued on another.
   Device device{};
@@ -34,9 +36,12 @@ struct QuantizeResult {
 // or may not be written.
 void check_output(const Checkpoint& checkpoint, const QuantizeOptions& options);
 
-// Runs the plan. The working folder is "<output>.partial"; it stays when the run fails, for the
-// next one to continue. Error kInvalidArgument when the output exists and overwrite is not set.
+// Runs the plan on the checkpoint's weights, or on what a transform made of them. The working
+// folder is "<output>.partial"; it stays when the run fails, for the next one to continue. Error
+// kInvalidArgument when the output exists and overwrite is not set.
 QuantizeResult quantize(const Checkpoint& checkpoint, const Recipe& recipe, const Plan& plan,
                         const QuantizeOptions& options);
+QuantizeResult quantize(const Checkpoint& checkpoint, const WeightSource& weights,
+                        const Recipe& recipe, const Plan& plan, const QuantizeOptions& options);
 
 }  // namespace aquatint

@@ -8,11 +8,11 @@ namespace aquatint {
 namespace {
 
 // The float weight of a planned tensor: of a head that is tied, the embedding table.
-Tensor float_weight(const Checkpoint& checkpoint, const TensorSpec& spec) {
+Tensor float_weight(const WeightSource& weights, const TensorSpec& spec) {
   if (spec.role == Role::kHead) {
-    return std::get<Tensor>(checkpoint.linear(spec.module()).weight);
+    return std::get<Tensor>(weights.linear(spec.module()).weight);
   }
-  return checkpoint.tensor(spec.name);
+  return weights.tensor(spec.name);
 }
 
 }  // namespace
@@ -21,7 +21,7 @@ QuantizedMatrix RoundedTensors::matrix(const TensorPlan& tensor) {
   AQUATINT_ASSERT(tensor.scheme.has_value());
   const auto found = matrices_.find(&tensor);
   if (found != matrices_.end()) return found->second;
-  const Tensor weight = float_weight(checkpoint_, *tensor.spec);
+  const Tensor weight = float_weight(weights_, *tensor.spec);
   const RoundingEntry& rounding = find_rounding(tensor.rounding);
   return matrices_
       .emplace(&tensor,
@@ -43,14 +43,14 @@ std::int64_t RoundedTensors::nbytes() const {
 }
 
 RoundedSource::RoundedSource(RoundedTensors& rounded)
-    : WrappedSource(rounded.checkpoint()), rounded_(rounded) {
+    : WrappedSource(rounded.weights()), rounded_(rounded) {
   for (const TensorPlan& tensor : rounded.plan().tensors) {
     if (tensor.scheme) selected_.emplace(tensor.spec->module(), &tensor);
   }
 }
 
 RoundedSource::RoundedSource(RoundedTensors& rounded, const std::set<const TensorPlan*>& selected)
-    : WrappedSource(rounded.checkpoint()), rounded_(rounded) {
+    : WrappedSource(rounded.weights()), rounded_(rounded) {
   for (const TensorPlan* tensor : selected) selected_.emplace(tensor->spec->module(), tensor);
 }
 
@@ -59,17 +59,32 @@ const TensorPlan* RoundedSource::find(const std::string& module) const {
   return found == selected_.end() ? nullptr : found->second;
 }
 
+// What a transform changed is float32 here, and of the checkpoint's type where it is written.
+Tensor RoundedSource::tensor(const std::string& name) const {
+  const Tensor tensor = inner().tensor(name);
+  const Checkpoint& checkpoint = rounded_.checkpoint();
+  const TensorSpec* spec = checkpoint.architecture().find(name);
+  const DType dtype = spec == nullptr ? tensor.dtype() : checkpoint.stored_dtype(*spec);
+  return tensor.dtype() == dtype ? tensor : tensor.to_f32().to(dtype);
+}
+
 LinearWeights RoundedSource::linear(const std::string& module) const {
   const TensorPlan* plan = find(module);
   const Checkpoint& checkpoint = rounded_.checkpoint();
-  if (plan == nullptr) return inner().linear(module);
   LinearWeights result;
+  if (plan == nullptr) {
+    result = inner().linear(module);
+    const bool tied = module == "lm_head" && inner().head_is_tied();
+    if (!tied) result.weight = tensor(module + ".weight");
+    if (result.bias.defined()) result.bias = tensor(module + ".bias");
+    return result;
+  }
   result.module = module;
   result.weight = rounded_.matrix(*plan);
   result.activations = plan->scheme->activations;
   result.input = plan->input;
   const std::string bias = module + ".bias";
-  if (checkpoint.architecture().find(bias) != nullptr) result.bias = checkpoint.tensor(bias);
+  if (checkpoint.architecture().find(bias) != nullptr) result.bias = tensor(bias);
   return result;
 }
 

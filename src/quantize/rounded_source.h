@@ -1,7 +1,7 @@
 // A model as a recipe would leave it, or as it would be with only some of its tensors quantized,
 // without a file in between: planned weights are rounded in memory when they are asked for, all
-// else comes from the checkpoint. What loads from it is bit for bit what loads from the folder that
-// the pipeline writes.
+// else comes from the checkpoint or what a transform made of it. What loads from it is bit for bit
+// what loads from the folder that the pipeline writes.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,15 @@ class RoundedTensors {
  public:
   // Both must outlive this. `device` rounds; the result does not depend on it.
   RoundedTensors(const Checkpoint& checkpoint, const Plan& plan, Device device = {})
-      : checkpoint_(checkpoint), plan_(plan), device_(device) {}
+      : RoundedTensors(checkpoint, checkpoint, plan, device) {}
+  // With float weights that a transform made of the checkpoint's; all must outlive this.
+  RoundedTensors(const Checkpoint& checkpoint, const WeightSource& weights, const Plan& plan,
+                 Device device = {})
+      : checkpoint_(checkpoint), weights_(weights), plan_(plan), device_(device) {}
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
+  // What is rounded: the checkpoint, or what a transform made of it.
+  const WeightSource& weights() const { return weights_; }
   const Plan& plan() const { return plan_; }
   // The matrix of a tensor of the plan that has a scheme.
   QuantizedMatrix matrix(const TensorPlan& tensor);
@@ -32,6 +38,7 @@ class RoundedTensors {
 
  private:
   const Checkpoint& checkpoint_;
+  const WeightSource& weights_;
   const Plan& plan_;
   Device device_;
   std::map<const TensorPlan*, QuantizedMatrix> matrices_;
@@ -44,6 +51,7 @@ class RoundedSource : public WrappedSource {
   // Only these tensors of the plan, each of which has a scheme.
   RoundedSource(RoundedTensors& rounded, const std::set<const TensorPlan*>& selected);
 
+  Tensor tensor(const std::string& name) const override;
   LinearWeights linear(const std::string& module) const override;
   std::variant<Tensor, QuantizedMatrix> embedding(const std::string& module) const override;
 

@@ -7,6 +7,7 @@
 #include "models/model.h"
 #include "models/running_bytes.h"
 #include "quantize/test_support.h"
+#include "quantize/transform.h"
 #include "testing/shared_data.h"
 
 namespace aquatint {
@@ -69,6 +70,26 @@ TEST(RoundedSource, EqualsTheWrittenModelOfEveryArchitecture) {
     SCOPED_TRACE(model);
     expect_equals_written(models / model, Recipe::load("w8a8-dynamic-all"), {});
   }
+}
+
+TEST(RoundedSource, EqualsTheWrittenModelOfTransformedWeights) {
+  const SmallModel model;
+  const Checkpoint checkpoint = Checkpoint::open(model.folder());
+  const Recipe recipe = recipe_of(
+      "weights: {bits: 8}\nactivations: {bits: 8}\n"
+      "transforms: [{name: smooth, projections: true}]\n");
+  const std::vector<std::int32_t> tokens = {1, 7, 3, 42, 11, 5, 5, 30, 2};
+  CalibrationData data;
+  data.sequences = {{tokens.begin(), tokens.end()}};
+  const auto weights = apply_transforms(checkpoint, recipe, data, {});
+  const Plan plan = make_plan(checkpoint, recipe);
+  QuantizeOptions output;
+  output.output = model.path("out");
+  quantize(checkpoint, *weights, recipe, plan, output);
+  RoundedTensors rounded(checkpoint, *weights, plan);
+  expect_same(
+      logits_of(Model::load(checkpoint.shared_architecture(), RoundedSource(rounded), {}), tokens),
+      logits_of(Model::load(Checkpoint::open(output.output), {}), tokens));
 }
 
 TEST(RoundedSource, RoundsOnlyWhatIsSelected) {
