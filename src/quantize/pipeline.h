@@ -17,11 +17,11 @@ namespace aquatint {
 struct QuantizeOptions {
   std::filesystem::path output;
   std::int64_t max_shard_bytes = std::int64_t{5} << 30;
-  // CalibrationData::fingerprint() of what weights or plan depend on; empty: they depend on none.
-  std::string calibration;
   bool overwrite = false;  // replace an existing output folder
   // That rounds. The output does not depend on it, so a run may be continued on another.
   Device device{};
+  // CalibrationData::fingerprint() of what weights or plan depend on; empty: they depend on none.
+  std::string calibration{};
 };
 
 struct QuantizeResult {
