@@ -1,7 +1,6 @@
 #include "cli/calibration_run.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/memory.h"
@@ -9,6 +8,7 @@
 #include "cli/common.h"
 #include "quantize/histogram_plots.h"
 #include "quantize/static_scales.h"
+#include "quantize/transform.h"
 #include "runtime/model_text.h"
 
 namespace aquatint::cli {
@@ -45,32 +45,36 @@ void write_histograms(const CalibrationRun& run, const std::vector<TapRequest>& 
 
 }  // namespace
 
-void check_calibration(const CalibrationRun& run, const Plan& plan,
+void check_calibration(const CalibrationRun& run, const Recipe& recipe, const Plan& plan,
                        const CalibrationOptionSet& options) {
   if (!run.histograms.empty()) check_output(run.histograms);
   if (!run.plots.empty()) check_histogram_plots(run.plots);
-  if (options.given() && !plan.needs_calibration() && !draws(run)) {
+  if (options.given() && !recipe.transform && !plan.needs_calibration() && !draws(run)) {
     raise(ErrorKind::kInvalidArgument, "recipe '{}' has nothing to calibrate on this model",
-          printable(run.recipe));
+          printable(recipe.name));
   }
 }
 
-nlohmann::json calibrate(const CalibrationRun& run, const Checkpoint& checkpoint, Plan& plan,
-                         const CalibrationOptionSet& options) {
-  if (!plan.needs_calibration() && !draws(run)) return nullptr;
-  const CalibrationData data = load_calibration_data(options.resolve(), open_tokenizer(run.model),
-                                                     checkpoint.architecture().max_positions());
+Calibrated calibrate(const CalibrationRun& run, const Checkpoint& checkpoint, const Recipe& recipe,
+                     Plan& plan, const CalibrationOptionSet& options) {
+  CalibrationOptions how;
+  if (!recipe.transform && !plan.needs_calibration() && !draws(run)) {
+    return {apply_transforms(checkpoint, recipe, {}, how), std::nullopt};
+  }
+  const Architecture& architecture = checkpoint.architecture();
+  CalibrationData data = load_calibration_data(options.resolve(), open_tokenizer(run.model),
+                                               architecture.max_positions());
   if (run.text) {
     for (const std::string& line : calibration_lines(data)) print(line + "\n");
   }
-  CalibrationOptions how;
   how.spill_folder = run.spill;
   const std::int64_t available = available_memory_bytes();
   if (available >= 0) how.hidden_bytes = std::min(how.hidden_bytes, available / 4);
+  auto weights = apply_transforms(checkpoint, recipe, data, how);
   const auto requests = draws(run) ? histogram_requests(checkpoint) : std::vector<TapRequest>{};
-  const auto observers = calibrate_plan(checkpoint, plan, data, how, requests);
+  const auto observers = calibrate_plan(architecture, *weights, plan, data, how, requests);
   if (draws(run)) write_histograms(run, requests, observers);
-  return calibration_json(data);
+  return {std::move(weights), std::move(data)};
 }
 
 }  // namespace aquatint::cli

@@ -112,9 +112,8 @@ void run(const Options& options) {
   const bool text = options.json != "-";
   const std::filesystem::path beside =
       options.out.empty() ? "" : std::filesystem::absolute(options.out).parent_path();
-  const CalibrationRun calibration{folder,        beside, recipe.name, options.histograms,
-                                   options.plots, text};
-  check_calibration(calibration, plan, options.calibration);
+  const CalibrationRun calibration{folder, beside, options.histograms, options.plots, text};
+  check_calibration(calibration, recipe, plan, options.calibration);
   const double estimate = estimate_seconds(checkpoint, plan, options.out, device);
   nlohmann::json report = plan_json(options, plan, recipe, device, estimate);
   if (text) {
@@ -129,9 +128,10 @@ void run(const Options& options) {
     return;
   }
   preflight(plan, options.out);
-  const nlohmann::json calibrated = calibrate(calibration, checkpoint, plan, options.calibration);
-  if (!calibrated.is_null()) report["calibration"] = calibrated;
-  const QuantizeResult result = quantize(checkpoint, recipe, plan, output);
+  const Calibrated calibrated =
+      calibrate(calibration, checkpoint, recipe, plan, options.calibration);
+  if (calibrated.data) report["calibration"] = calibration_json(*calibrated.data);
+  const QuantizeResult result = quantize(checkpoint, *calibrated.weights, recipe, plan, output);
   report["seconds"] = result.seconds;
   report["shards"] = result.shards;
   report["resumed_units"] = result.resumed_units;

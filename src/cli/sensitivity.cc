@@ -76,18 +76,20 @@ void run(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(folder);
   Plan plan = make_plan(checkpoint, recipe);
   const bool shown = options.json != "-";
-  const CalibrationRun calibration{folder, {}, recipe.name, {}, {}, shown};
-  check_calibration(calibration, plan, options.calibration);
+  const CalibrationRun calibration{folder, {}, {}, {}, shown};
+  check_calibration(calibration, recipe, plan, options.calibration);
   const TextData text = read_text(options.text);
   const Tokenizer tokenizer = open_tokenizer(folder);
-  calibrate(calibration, checkpoint, plan, options.calibration);
+  const Calibrated calibrated =
+      calibrate(calibration, checkpoint, recipe, plan, options.calibration);
 
   SensitivityOptions how;
   how.by = *sensitivity_by_from_name(options.by);
   how.leave_out = options.leave_out;
   how.text = options.eval.resolve();
   how.sweep.execution = options.simulate ? Execution::kSimulated : Execution::kInteger;
-  const SensitivityResult result = measure_sensitivity(checkpoint, plan, tokenizer, text, how);
+  const SensitivityResult result =
+      measure_sensitivity(checkpoint, *calibrated.weights, plan, tokenizer, text, how);
 
   if (!options.plot.empty()) {
     const std::string name = fs::path(options.model).filename().string();

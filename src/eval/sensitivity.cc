@@ -58,15 +58,15 @@ double perplexity_change(const DivergenceResult& result) {
   return result.model.token_perplexity / result.reference.token_perplexity - 1;
 }
 
-SensitivityResult measure_sensitivity(const Checkpoint& checkpoint, const Plan& plan,
-                                      const Tokenizer& tokenizer, const TextData& data,
-                                      const SensitivityOptions& options) {
+SensitivityResult measure_sensitivity(const Checkpoint& checkpoint, const WeightSource& weights,
+                                      const Plan& plan, const Tokenizer& tokenizer,
+                                      const TextData& data, const SensitivityOptions& options) {
   const Architecture& architecture = checkpoint.architecture();
   const TextPlan text = plan_text(
       data, tokenizer, {architecture.context_length(), architecture.max_positions()}, options.text);
   const std::vector<SensitivityUnit> units = make_sensitivity_units(plan, options.by);
   const std::vector<SweepVariant> variants = make_variants(plan, units, options.leave_out);
-  RoundedTensors rounded(checkpoint, plan);
+  RoundedTensors rounded(checkpoint, weights, plan);
   const auto rows = sweep_variants(rounded, variants, text, options.sweep);
 
   SensitivityResult result;

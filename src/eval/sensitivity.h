@@ -40,10 +40,11 @@ struct SensitivityResult {
 };
 
 // Divergences from the model of the checkpoint, whose tensors that are not quantized are multiplied
-// in float32. Errors of plan_text and sweep_variants.
-SensitivityResult measure_sensitivity(const Checkpoint& checkpoint, const Plan& plan,
-                                      const Tokenizer& tokenizer, const TextData& data,
-                                      const SensitivityOptions& options);
+// in float32. What is rounded are `weights`: the checkpoint, or what a transform made of it. Errors
+// of plan_text and sweep_variants.
+SensitivityResult measure_sensitivity(const Checkpoint& checkpoint, const WeightSource& weights,
+                                      const Plan& plan, const Tokenizer& tokenizer,
+                                      const TextData& data, const SensitivityOptions& options);
 
 // The change of perplexity, as a share of the reference's.
 double perplexity_change(const DivergenceResult& result);

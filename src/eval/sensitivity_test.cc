@@ -114,7 +114,7 @@ TEST(Sensitivity, EqualsWholeModels) {
   SensitivityOptions options = short_text();
   options.leave_out = true;
   const SensitivityResult result =
-      measure_sensitivity(demo(), plan, tokenizer(), sample(), options);
+      measure_sensitivity(demo(), demo(), plan, tokenizer(), sample(), options);
   ASSERT_EQ(result.units.size(), 7U);
   std::set<const TensorPlan*> all;
   for (const TensorPlan& tensor : plan.tensors) {
@@ -133,8 +133,8 @@ TEST(Sensitivity, EqualsWholeModels) {
 
 TEST(Sensitivity, RanksByCostAndSharesAddUp) {
   const Plan plan = plan_of(kAll);
-  const SensitivityResult result =
-      measure_sensitivity(demo(), plan, tokenizer(), sample(), short_text(SensitivityBy::kBlock));
+  const SensitivityResult result = measure_sensitivity(demo(), demo(), plan, tokenizer(), sample(),
+                                                       short_text(SensitivityBy::kBlock));
   double shares = 0;
   for (std::size_t i = 0; i < result.units.size(); ++i) {
     shares += result.units[i].share;
@@ -163,7 +163,7 @@ TEST(Sensitivity, DependsNeitherOnThreadsNorOnMemory) {
   SensitivityOptions options = short_text();
   const int threads = num_threads();
   const auto measure = [&] {
-    return measure_sensitivity(demo(), plan, tokenizer(), sample(), options);
+    return measure_sensitivity(demo(), demo(), plan, tokenizer(), sample(), options);
   };
   const SensitivityResult result = measure();
   set_num_threads(1);
@@ -182,7 +182,8 @@ TEST(Sensitivity, WorksWithContextAndManyDocuments) {
     SensitivityOptions options;
     options.text.protocol = protocol;
     options.text.window = 8;
-    const SensitivityResult result = measure_sensitivity(demo(), plan, tokenizer(), data, options);
+    const SensitivityResult result =
+        measure_sensitivity(demo(), demo(), plan, tokenizer(), data, options);
     EXPECT_GT(result.all.mean_kld, 0);
     EXPECT_LT(result.all.mean_kld, 0.1);
   }
@@ -214,7 +215,7 @@ TEST(Sensitivity, RefusesATextThatIsTooShort) {
   SensitivityOptions options = short_text();
   options.text.window = 4096;
   options.text.max_tokens = 100;
-  EXPECT_THROW(measure_sensitivity(demo(), plan, tokenizer(), sample(), options), Error);
+  EXPECT_THROW(measure_sensitivity(demo(), demo(), plan, tokenizer(), sample(), options), Error);
 }
 
 }  // namespace

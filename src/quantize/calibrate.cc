@@ -2,7 +2,8 @@
 
 namespace aquatint {
 
-std::vector<std::unique_ptr<Observer>> calibrate(const Checkpoint& checkpoint,
+std::vector<std::unique_ptr<Observer>> calibrate(const Architecture& architecture,
+                                                 const WeightSource& weights,
                                                  const CalibrationData& data,
                                                  const std::vector<TapRequest>& requests,
                                                  const CalibrationOptions& options) {
@@ -12,7 +13,7 @@ std::vector<std::unique_ptr<Observer>> calibrate(const Checkpoint& checkpoint,
     observers.push_back(make_observer(request.observer, request.groups));
     taps.push_back({request.tap, observers.back().get()});
   }
-  run_calibration(checkpoint, data, taps, options);
+  run_calibration(architecture, weights, data, taps, options);
   return observers;
 }
 

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "models/checkpoint.h"
 #include "quantize/run_calibration.h"
 
 namespace aquatint {
@@ -19,7 +18,8 @@ struct TapRequest {
 
 // Observers of the requests, in their order. For those that speak of batches each sequence is one.
 // Errors of run_calibration, and of make_observer.
-std::vector<std::unique_ptr<Observer>> calibrate(const Checkpoint& checkpoint,
+std::vector<std::unique_ptr<Observer>> calibrate(const Architecture& architecture,
+                                                 const WeightSource& weights,
                                                  const CalibrationData& data,
                                                  const std::vector<TapRequest>& requests,
                                                  const CalibrationOptions& options);

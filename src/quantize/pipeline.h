@@ -20,8 +20,6 @@ struct QuantizeOptions {
   bool overwrite = false;  // replace an existing output folder
   // That rounds. The output does not depend on it, so a run may be continued on another.
   Device device{};
-  // CalibrationData::fingerprint() of what weights or plan depend on; empty: they depend on none.
-  std::string calibration{};
 };
 
 struct QuantizeResult {

@@ -34,7 +34,7 @@ struct Plan {
   // Estimates of what the run needs: the program and its largest tensor in all its forms, and the
   // output.
   std::int64_t memory_bytes = 0, disk_bytes = 0;
-  std::string calibration;  // what static scales were made of; empty while they are not
+  std::string calibration;  // the data that scales and weights depend on; empty: on none
 
   // Whether activations need scales from calibration (static_scales.h).
   bool needs_calibration() const;

@@ -48,27 +48,27 @@ class ObserverSink : public TapSink {
 
 }  // namespace
 
-void run_calibration(const Checkpoint& checkpoint, const CalibrationData& data,
-                     std::span<const ObservedTap> taps, const CalibrationOptions& options) {
+void run_calibration(const Architecture& architecture, const WeightSource& weights,
+                     const CalibrationData& data, std::span<const ObservedTap> taps,
+                     const CalibrationOptions& options) {
   if (data.sequences.empty()) {
     raise(ErrorKind::kInvalidArgument, "'{}' has no sequences to calibrate on", data.name);
   }
-  const Architecture& architecture = checkpoint.architecture();
   LoadOptions load;
   load.compute = options.compute;
   ObserverSink sink(taps);
   BlockRunner runner(architecture, data.sequences, options);
   Progress progress("calibrating", "blocks", architecture.blocks());
-  runner.run_input(*architecture.load_input(checkpoint, load), sink);
-  checkpoint.release(-1);
+  runner.run_input(*architecture.load_input(weights, load), sink);
+  weights.release(-1);
   for (std::int64_t i = 0; i < architecture.blocks(); ++i) {
-    const auto block = architecture.load_block(i, checkpoint, load);
-    checkpoint.release(static_cast<int>(i));
+    const auto block = architecture.load_block(i, weights, load);
+    weights.release(static_cast<int>(i));
     runner.run_block(i, *block, sink);
     progress.advance(1);
   }
-  runner.run_output(checkpoint, load, sink);
-  checkpoint.release(-1);
+  runner.run_output(weights, load, sink);
+  weights.release(-1);
   release_free_memory();
   sink.check_seen();
 }

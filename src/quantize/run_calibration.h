@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "models/checkpoint.h"
+#include "models/architecture.h"
 #include "quantize/block_runner.h"
 #include "quantize/calibration_data.h"
 #include "quantize/observer.h"
@@ -24,7 +24,8 @@ struct ObservedTap {
 // the library sums float32 products in an order that does. Shows progress. Error kInvalidArgument
 // for a tap that saw no data, by its name, and those of BlockRunner; kNumeric, naming the tap, when
 // an observer meets NaN or infinity.
-void run_calibration(const Checkpoint& checkpoint, const CalibrationData& data,
-                     std::span<const ObservedTap> taps, const CalibrationOptions& options);
+void run_calibration(const Architecture& architecture, const WeightSource& weights,
+                     const CalibrationData& data, std::span<const ObservedTap> taps,
+                     const CalibrationOptions& options);
 
 }  // namespace aquatint

@@ -99,7 +99,7 @@ std::map<std::string, Batches> streamed_taps(const Checkpoint& checkpoint,
   std::vector<Recorder> recorders(names.size());
   std::vector<ObservedTap> taps;
   for (std::size_t i = 0; i < names.size(); ++i) taps.push_back({names[i], &recorders[i]});
-  run_calibration(checkpoint, data, taps, options);
+  run_calibration(checkpoint.architecture(), checkpoint, data, taps, options);
   std::map<std::string, Batches> result;
   for (std::size_t i = 0; i < names.size(); ++i) result[names[i]] = recorders[i].batches();
   return result;
@@ -196,7 +196,7 @@ TEST(Calibration, ObserversMayShareATap) {
   const CalibrationData data = random_data(checkpoint, {5, 6});
   Recorder first, second;
   const std::vector<ObservedTap> taps{{"hidden.1", &first}, {"hidden.1", &second}};
-  run_calibration(checkpoint, data, taps, {});
+  run_calibration(checkpoint.architecture(), checkpoint, data, taps, {});
   EXPECT_EQ(first.rows(), 11);
   EXPECT_EQ(first.batches(), second.batches());
   EXPECT_EQ(first.batches().size(), 2u);
@@ -220,9 +220,10 @@ TEST(Calibration, TapWithoutDataIsNamed) {
   Recorder recorder;
   const std::vector<ObservedTap> taps{{"model.layers.7.attn.q_proj.input", &recorder}};
   expect_error(ErrorKind::kInvalidArgument, "'model.layers.7.attn.q_proj.input' saw no data",
-               [&] { run_calibration(checkpoint, data, taps, {}); });
-  expect_error(ErrorKind::kInvalidArgument, "no sequences",
-               [&] { run_calibration(checkpoint, CalibrationData{}, taps, {}); });
+               [&] { run_calibration(checkpoint.architecture(), checkpoint, data, taps, {}); });
+  expect_error(ErrorKind::kInvalidArgument, "no sequences", [&] {
+    run_calibration(checkpoint.architecture(), checkpoint, CalibrationData{}, taps, {});
+  });
 }
 
 TEST(Calibration, ErrorOfAnObserverNamesTheTap) {
@@ -231,7 +232,10 @@ TEST(Calibration, ErrorOfAnObserverNamesTheTap) {
   Refuser refuser;
   const std::vector<ObservedTap> taps{{"model.layers.1.mlp.down_proj.input", &refuser}};
   expect_error(ErrorKind::kNumeric, "'model.layers.1.mlp.down_proj.input': column 3 holds NaN",
-               [&] { run_calibration(checkpoint, random_data(checkpoint, {4}), taps, {}); });
+               [&] {
+                 run_calibration(checkpoint.architecture(), checkpoint,
+                                 random_data(checkpoint, {4}), taps, {});
+               });
 }
 
 TEST(Calibration, RefusesTokensAndLengthsTheModelHasNot) {
@@ -240,12 +244,13 @@ TEST(Calibration, RefusesTokensAndLengthsTheModelHasNot) {
   Recorder recorder;
   const std::vector<ObservedTap> taps{{"hidden.0", &recorder}};
   expect_error(ErrorKind::kInvalidArgument, fmt::format("has {} positions", limit), [&] {
-    run_calibration(checkpoint, random_data(checkpoint, {3, limit + 1}), taps, {});
+    run_calibration(checkpoint.architecture(), checkpoint, random_data(checkpoint, {3, limit + 1}),
+                    taps, {});
   });
   CalibrationData data;
   data.sequences = {{1, -1}};
   expect_error(ErrorKind::kInvalidArgument, "token -1 is outside",
-               [&] { run_calibration(checkpoint, data, taps, {}); });
+               [&] { run_calibration(checkpoint.architecture(), checkpoint, data, taps, {}); });
 }
 
 class NanInput : public InputLayer {

@@ -44,14 +44,16 @@ std::vector<TapRequest> scale_requests(const Plan& plan) {
   return requests;
 }
 
-std::vector<std::unique_ptr<Observer>> calibrate_plan(const Checkpoint& checkpoint, Plan& plan,
+std::vector<std::unique_ptr<Observer>> calibrate_plan(const Architecture& architecture,
+                                                      const WeightSource& weights, Plan& plan,
                                                       const CalibrationData& data,
                                                       const CalibrationOptions& options,
                                                       const std::vector<TapRequest>& others) {
   std::vector<TapRequest> requests = scale_requests(plan);
   const std::size_t own = requests.size();
   requests.insert(requests.end(), others.begin(), others.end());
-  auto observers = calibrate(checkpoint, data, requests, options);
+  std::vector<std::unique_ptr<Observer>> observers;
+  if (!requests.empty()) observers = calibrate(architecture, weights, data, requests, options);
   std::map<std::string, Range> ranges;
   for (std::size_t i = 0; i < own; ++i) {
     ranges.emplace(requests[i].tap, observers[i]->ranges().front());
@@ -60,10 +62,8 @@ std::vector<std::unique_ptr<Observer>> calibrate_plan(const Checkpoint& checkpoi
     if (!has_static_input(tensor)) continue;
     tensor.input = static_scale(ranges.at(tensor.spec->tap), tensor.observer.symmetric);
   }
-  if (own > 0) {
-    plan.calibration = fmt::format("{}: {} sequences, {} tokens, {}", data.name,
-                                   data.sequences.size(), data.tokens(), data.fingerprint());
-  }
+  plan.calibration = fmt::format("{}: {} sequences, {} tokens, {}", data.name,
+                                 data.sequences.size(), data.tokens(), data.fingerprint());
   observers.erase(observers.begin(), observers.begin() + static_cast<std::ptrdiff_t>(own));
   return observers;
 }

@@ -70,7 +70,7 @@ TEST(StaticScales, AreThoseOfWhatTheTapsCarry) {
   Plan plan = make_plan(checkpoint, testing::recipe_of(kStatic));
   EXPECT_TRUE(plan.needs_calibration());
   const CalibrationData data = some_data();
-  calibrate_plan(checkpoint, plan, data, {});
+  calibrate_plan(checkpoint.architecture(), checkpoint, plan, data, {});
   EXPECT_FALSE(plan.needs_calibration());
 
   Model model = Model::load(checkpoint, {});
@@ -124,7 +124,7 @@ TEST(StaticScales, SurviveAFile) {
   const Checkpoint checkpoint = Checkpoint::open(small.folder());
   const Recipe recipe = testing::recipe_of(kStatic);
   Plan plan = make_plan(checkpoint, recipe);
-  calibrate_plan(checkpoint, plan, some_data(), {});
+  calibrate_plan(checkpoint.architecture(), checkpoint, plan, some_data(), {});
   QuantizeOptions options;
   options.output = small.path("out");
   quantize(checkpoint, recipe, plan, options);
@@ -150,9 +150,9 @@ TEST(StaticScales, DoNotDependOnTheOrder) {
   const Checkpoint checkpoint = Checkpoint::open(small.folder());
   Plan plan = make_plan(checkpoint, testing::recipe_of(kStatic)), turned = plan;
   CalibrationData data = some_data();
-  calibrate_plan(checkpoint, plan, data, {});
+  calibrate_plan(checkpoint.architecture(), checkpoint, plan, data, {});
   std::reverse(data.sequences.begin(), data.sequences.end());
-  calibrate_plan(checkpoint, turned, data, {});
+  calibrate_plan(checkpoint.architecture(), checkpoint, turned, data, {});
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
     EXPECT_EQ(plan.tensors[i].input, turned.tensors[i].input) << plan.tensors[i].spec->name;
   }

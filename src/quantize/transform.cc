@@ -38,7 +38,7 @@ std::unique_ptr<WeightSource> apply_transforms(const Checkpoint& checkpoint, con
   const Architecture& architecture = checkpoint.architecture();
   const auto requests = transform.requests(architecture, checkpoint, *recipe.transform);
   std::vector<std::unique_ptr<Observer>> observers;
-  if (!requests.empty()) observers = calibrate(checkpoint, data, requests, options);
+  if (!requests.empty()) observers = calibrate(architecture, checkpoint, data, requests, options);
   return transform.apply(architecture, checkpoint, observers, *recipe.transform);
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/checkpoint.h"
 #include "quantize/calibrate.h"
 #include "quantize/transform_options.h"
 

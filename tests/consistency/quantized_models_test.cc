@@ -105,7 +105,8 @@ Plan calibrated_plan(const Checkpoint& checkpoint, const Recipe& recipe,
   CalibrationData data;
   data.name = "test";
   data.sequences = {{tokens.begin(), tokens.end()}};
-  if (plan.needs_calibration()) calibrate_plan(checkpoint, plan, data, {});
+  if (plan.needs_calibration())
+    calibrate_plan(checkpoint.architecture(), checkpoint, plan, data, {});
   return plan;
 }
 

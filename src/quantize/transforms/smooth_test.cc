@@ -34,7 +34,7 @@ std::vector<double> direct(const Checkpoint& checkpoint, const std::string& tap,
   ObserverOptions absmax;
   absmax.name = "absmax";
   const auto observers =
-      calibrate(checkpoint, some_data(),
+      calibrate(checkpoint.architecture(), checkpoint, some_data(),
                 {{tap, absmax, ColumnGroups::channels(static_cast<std::int64_t>(columns))}}, {});
   const std::vector<Range> inputs = observers[0]->ranges();
   std::vector<double> factors;
