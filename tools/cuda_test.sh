@@ -5,7 +5,7 @@
 #   tools/cuda_test.sh BUILD_FOLDER [--sanitize]
 #
 # --sanitize then runs the kernels' tests of small sizes under compute-sanitizer (or the program
-# that COMPUTE_SANITIZER names), with each of its tools, for SANITIZE_SECONDS (180) in all at most.
+# that COMPUTE_SANITIZER names), with each of its tools, for SANITIZE_SECONDS (300) a suite at most.
 # A tool that finds something, or is not done by then, is a failure.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -65,7 +65,7 @@ export build large_tests
 if [[ ${2:-} == --sanitize ]]; then
   for tool in memcheck synccheck initcheck racecheck; do
     echo "==> kernels_test under compute-sanitizer, $tool"
-    suites | xargs -P "$(nproc)" -I{} bash -c "sanitize_suite $tool ${SANITIZE_SECONDS:-120} {}" ||
+    suites | xargs -P "$(nproc)" -I{} bash -c "sanitize_suite $tool ${SANITIZE_SECONDS:-300} {}" ||
       status=1
   done
 fi

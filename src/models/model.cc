@@ -261,7 +261,9 @@ void Model::step(std::span<const ModelInput> inputs, const std::vector<StepPart>
   auto* ids = workspace_.take<std::int32_t>(static_cast<std::int64_t>(host_ids.size()));
   context.stream().copy(ids, host_ids.data(), host_ids.size() * sizeof(std::int32_t));
   std::optional<std::span<const std::int64_t>> kept;
-  if (wanted != LogitsFor::kEveryToken && taps_ == nullptr) kept = last_rows;
+  // On a GPU rows would be moved one by one, and whether that gains was not measured.
+  const bool few_rows = wanted != LogitsFor::kEveryToken && !device().is_cuda();
+  if (few_rows && taps_ == nullptr) kept = last_rows;
   const float* normed = run_blocks(context, inputs, parts, ids, kept);
   for (const StepPart& part : parts) inputs[part.sequence].state->length_ += part.tokens;
   if (wanted == LogitsFor::kNone) return;
