@@ -28,7 +28,7 @@ struct Options {
 std::string recipe_list() {
   std::string text = "Built-in recipes:\n";
   for (const BuiltinRecipe& builtin : builtin_recipes()) {
-    text += fmt::format("  {:<18} {}\n", builtin.name,
+    text += fmt::format("  {:<20} {}\n", builtin.name,
                         Recipe::parse(builtin.text, builtin.name).description);
   }
   return text + "\n" + calibration_help() +
