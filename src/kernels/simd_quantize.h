@@ -12,6 +12,15 @@ namespace {
 
 constexpr uint32_t kInfinityBits = 0x7f800000U;
 
+// What a row has beside its values: zeros behind them, and the sum of each group.
+template <typename Q>
+void finish_row(int64_t columns, const QuantizedRow& out) {
+  memset(out.values + columns, 0, static_cast<size_t>(out.group_size * out.groups - columns));
+  for (int64_t g = 0; g < out.groups; ++g) {
+    out.group_sums[g] = Q::sum(out.values + g * out.group_size, out.group_size);
+  }
+}
+
 // y [columns], whose largest magnitude has the bits `absmax_bits`. False, and zeros, if not finite.
 template <typename V, typename Q>
 bool quantize_row(const float* y, int64_t columns, uint32_t absmax_bits, const QuantizedRow& out) {
@@ -34,11 +43,28 @@ bool quantize_row(const float* y, int64_t columns, uint32_t absmax_bits, const Q
   if (const int64_t rest = columns - k; rest > 0) {
     Q::store(out.values + k, V::mul(V::load_first(y + k, rest), factor), -127, rest);
   }
-  memset(out.values + columns, 0, static_cast<size_t>(padded - columns));
-  for (int64_t g = 0; g < out.groups; ++g) {
-    out.group_sums[g] = Q::sum(out.values + g * out.group_size, out.group_size);
-  }
+  finish_row<Q>(columns, out);
   return true;
+}
+
+// y [columns] on a given grid, as QuantizeRowsStaticArgs has it: cut to `limit` after scaling,
+// which keeps it an integer of few bits when the zero point is added. `out.scale` is not touched.
+template <typename V, typename Q>
+void quantize_row_static(const float* y, int64_t columns, float factor, int32_t zero_point,
+                         float limit, const QuantizedRow& out) {
+  const auto scale = V::set(factor), most = V::set(limit), least = V::set(-limit);
+  const auto zero = V::set(static_cast<float>(zero_point));
+  const auto on_grid = [&](auto v) {
+    return V::add(V::round(V::max(V::min(V::mul(v, scale), most), least)), zero);
+  };
+  int64_t k = 0;
+  for (; k + V::kWidth <= columns; k += V::kWidth) {
+    Q::store(out.values + k, on_grid(V::load(y + k)), -128, V::kWidth);
+  }
+  if (const int64_t rest = columns - k; rest > 0) {
+    Q::store(out.values + k, on_grid(V::load_first(y + k, rest)), -128, rest);
+  }
+  finish_row<Q>(columns, out);
 }
 
 }  // namespace

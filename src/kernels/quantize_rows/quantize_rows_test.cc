@@ -56,6 +56,22 @@ std::vector<QuantizeRowsVariant> runnable() {
   return kept;
 }
 
+// Calls check(variant, case, x, at) for rows x that are not finite at one place.
+template <typename Check>
+void for_each_bad_value(const Check& check) {
+  const Case c{3, 37, 16};
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    for (const std::size_t at : {std::size_t{0}, std::size_t{40}, std::size_t{110}}) {
+      std::vector<float> x = random_rows(c);
+      x[at] = bad;
+      for (const auto& variant : runnable()) {
+        check(variant, c, x, at);
+      }
+    }
+  }
+}
+
 TEST(QuantizeRowsInt8, EveryVariantGivesTheBitsOfTheReference) {
   for (const Case& c : cases()) {
     std::vector<float> x = random_rows(c);
@@ -121,20 +137,12 @@ TEST(QuantizeRowsStatic, FollowsItsFormula) {
 }
 
 TEST(QuantizeRowsStatic, ReportsWhatIsNotFinite) {
-  const Case c{3, 37, 16};
-  for (const float bad :
-       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-    for (const std::size_t at : {std::size_t{0}, std::size_t{40}, std::size_t{110}}) {
-      std::vector<float> x = random_rows(c);
-      x[at] = bad;
-      for (const auto& variant : runnable()) {
-        Int8Result r(c);
-        const QuantizeRowsStaticArgs args{x.data(), c.columns, c.group_size,    c.groups(),
-                                          1.0f,     0,         r.values.data(), r.sums.data()};
-        EXPECT_FALSE(variant.int8_static(args, 0, c.rows)) << isa_name(variant.isa);
-      }
-    }
-  }
+  for_each_bad_value([](const auto& variant, const Case& c, const auto& x, std::size_t) {
+    Int8Result r(c);
+    const QuantizeRowsStaticArgs args{x.data(), c.columns, c.group_size,    c.groups(),
+                                      1.0f,     0,         r.values.data(), r.sums.data()};
+    EXPECT_FALSE(variant.int8_static(args, 0, c.rows)) << isa_name(variant.isa);
+  });
 }
 
 TEST(QuantizeRowsInt8, TinyRowsAreZero) {
@@ -149,20 +157,12 @@ TEST(QuantizeRowsInt8, TinyRowsAreZero) {
 }
 
 TEST(QuantizeRowsInt8, ReportsWhatIsNotFinite) {
-  const Case c{3, 37, 16};
-  for (const float bad :
-       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-    for (const std::size_t at : {std::size_t{0}, std::size_t{40}, std::size_t{110}}) {
-      std::vector<float> x = random_rows(c);
-      x[at] = bad;
-      for (const auto& variant : runnable()) {
-        Int8Result r(c);
-        EXPECT_FALSE(run(variant.int8, c, x, &r)) << isa_name(variant.isa);
-        EXPECT_EQ(r.scales[at / 37], 0.0f);
-        EXPECT_EQ(r.values[at / 37 * 48], 0);
-      }
-    }
-  }
+  for_each_bad_value([](const auto& variant, const Case& c, const auto& x, std::size_t at) {
+    Int8Result r(c);
+    EXPECT_FALSE(run(variant.int8, c, x, &r)) << isa_name(variant.isa);
+    EXPECT_EQ(r.scales[at / 37], 0.0f);
+    EXPECT_EQ(r.values[at / 37 * 48], 0);
+  });
 }
 
 TEST(RoundRowsBf16, EveryVariantRoundsLikeTheReference) {

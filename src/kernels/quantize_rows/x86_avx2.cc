@@ -2,6 +2,8 @@
 
 #include "kernels/quantize_rows/quantize_rows_variants.h"
 #include "kernels/quantized_row.h"
+#include "kernels/simd_int8_avx2.h"
+#include "kernels/simd_quantize.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -95,38 +97,15 @@ bool quantize_rows_int8_avx2(const QuantizeRowsInt8Args& a, std::int64_t begin,
 
 bool quantize_rows_static_avx2(const QuantizeRowsStaticArgs& a, std::int64_t begin,
                                std::int64_t end) noexcept {
-  const std::int64_t padded = a.group_size * a.groups;
-  const __m256 factor = _mm256_set1_ps(a.factor);
-  const __m256 most = _mm256_set1_ps(kStaticLimit), least = _mm256_set1_ps(-kStaticLimit);
-  const __m256i zero_point = _mm256_set1_epi32(a.zero_point);
-  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  __m256i largest = _mm256_setzero_si256();
+  bool all_finite = true;
   for (std::int64_t m = begin; m < end; ++m) {
-    for (std::int64_t g = 0; g < a.groups; ++g) {
-      const std::int64_t at = g * a.group_size;
-      const float* x = a.x + m * a.columns + at;
-      std::int8_t* values = a.values + m * padded + at;
-      const std::int64_t inside = a.columns - at;
-      const std::int64_t left = inside < a.group_size ? inside : a.group_size;
-      __m256i sum = _mm256_setzero_si256();
-      for (std::int64_t k = 0; k < a.group_size; k += 8) {
-        const __m256 v = load_upto_8(x + k, left - k);
-        largest = _mm256_max_epu32(largest, _mm256_and_si256(_mm256_castps_si256(v), magnitude));
-        const __m256 scaled = _mm256_max_ps(_mm256_min_ps(_mm256_mul_ps(v, factor), most), least);
-        __m256i q = _mm256_add_epi32(_mm256_cvtps_epi32(scaled), zero_point);
-        q = _mm256_min_epi32(q, _mm256_set1_epi32(127));
-        q = _mm256_max_epi32(q, _mm256_set1_epi32(-128));
-        if (left - k < 8)
-          q = left > k ? _mm256_and_si256(q, lane_mask(left - k)) : _mm256_setzero_si256();
-        sum = _mm256_add_epi32(sum, q);
-        const __m128i words =
-            _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(values + k), _mm_packs_epi16(words, words));
-      }
-      a.group_sums[m * a.groups + g] = reduce_add(sum);
-    }
+    const float* x = a.x + m * a.columns;
+    all_finite = absmax_bits(x, a.columns) < kInfinityBits && all_finite;
+    const QuantizedRow row{a.group_size, a.groups, a.values + m * a.group_size * a.groups, nullptr,
+                           a.group_sums + m * a.groups};
+    quantize_row_static<Vec, Int8Vec>(x, a.columns, a.factor, a.zero_point, kStaticLimit, row);
   }
-  return reduce_max(largest) < 0x7f800000u;
+  return all_finite;
 }
 
 bool round_rows_bf16_avx2(const RoundRowsBf16Args& a, std::int64_t begin,

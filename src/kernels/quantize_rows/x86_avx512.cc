@@ -2,6 +2,8 @@
 
 #include "kernels/quantize_rows/quantize_rows_variants.h"
 #include "kernels/quantized_row.h"
+#include "kernels/simd_int8_avx512.h"
+#include "kernels/simd_quantize.h"
 
 namespace aquatint::kernels {
 namespace {
@@ -10,7 +12,7 @@ namespace {
 // in is the same instruction.
 constexpr __mmask16 kAll = 0xffff;
 
-std::int64_t least_count(std::int64_t a, std::int64_t b) {
+std::int64_t least(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;
 }
 
@@ -124,7 +126,7 @@ bool quantize_rows_int8_avx512(const QuantizeRowsInt8Args& a, std::int64_t begin
     all_finite = all_finite && finite;
     for (std::int64_t g = 0; g < a.groups; ++g) {
       const std::int64_t at = g * a.group_size;
-      const std::int64_t left = finite ? least_count(a.columns - at, a.group_size) : 0;
+      const std::int64_t left = finite ? least(a.columns - at, a.group_size) : 0;
       a.group_sums[m * a.groups + g] =
           quantize_group(x + at, left, a.group_size, inverse, a.values + m * padded + at);
     }
@@ -134,36 +136,15 @@ bool quantize_rows_int8_avx512(const QuantizeRowsInt8Args& a, std::int64_t begin
 
 bool quantize_rows_static_avx512(const QuantizeRowsStaticArgs& a, std::int64_t begin,
                                  std::int64_t end) noexcept {
-  const std::int64_t padded = a.group_size * a.groups;
-  const __m512 factor = _mm512_set1_ps(a.factor);
-  const __m512 most = _mm512_set1_ps(kStaticLimit), least = _mm512_set1_ps(-kStaticLimit);
-  const __m512i zero_point = _mm512_set1_epi32(a.zero_point);
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  __m512i largest = _mm512_setzero_si512();
+  bool all_finite = true;
   for (std::int64_t m = begin; m < end; ++m) {
-    for (std::int64_t g = 0; g < a.groups; ++g) {
-      const std::int64_t at = g * a.group_size;
-      const float* x = a.x + m * a.columns + at;
-      std::int8_t* values = a.values + m * padded + at;
-      const std::int64_t left = least_count(a.columns - at, a.group_size);
-      __m512i sum = _mm512_setzero_si512();
-      for (std::int64_t k = 0; k < a.group_size; k += 16) {
-        const __mmask16 inside = lane_mask(left - k);
-        const __m512 v = _mm512_maskz_loadu_ps(inside, x + k);
-        const __m512i bits = _mm512_and_si512(_mm512_castps_si512(v), magnitude);
-        largest = _mm512_maskz_max_epu32(kAll, largest, bits);
-        __m512 scaled = _mm512_maskz_min_ps(kAll, _mm512_mul_ps(v, factor), most);
-        scaled = _mm512_maskz_max_ps(kAll, scaled, least);
-        __m512i q = _mm512_add_epi32(_mm512_maskz_cvtps_epi32(kAll, scaled), zero_point);
-        q = _mm512_maskz_min_epi32(inside, q, _mm512_set1_epi32(127));
-        q = _mm512_maskz_max_epi32(inside, q, _mm512_set1_epi32(-128));
-        sum = _mm512_add_epi32(sum, q);
-        _mm512_mask_cvtsepi32_storeu_epi8(values + k, lane_mask(a.group_size - k), q);
-      }
-      a.group_sums[m * a.groups + g] = reduce_add(sum);
-    }
+    const float* x = a.x + m * a.columns;
+    all_finite = absmax_bits(x, a.columns) < kInfinityBits && all_finite;
+    const QuantizedRow row{a.group_size, a.groups, a.values + m * a.group_size * a.groups, nullptr,
+                           a.group_sums + m * a.groups};
+    quantize_row_static<Vec, Int8Vec>(x, a.columns, a.factor, a.zero_point, kStaticLimit, row);
   }
-  return reduce_max(largest) < 0x7f800000u;
+  return all_finite;
 }
 
 bool round_rows_bf16_avx512(const RoundRowsBf16Args& a, std::int64_t begin,
@@ -178,7 +159,7 @@ bool round_rows_bf16_avx512(const RoundRowsBf16Args& a, std::int64_t begin,
       const std::int64_t at = g * a.group_size;
       const float* x = a.x + m * a.columns + at;
       std::uint16_t* values = a.values + m * padded + at;
-      const std::int64_t left = least_count(a.columns - at, a.group_size);
+      const std::int64_t left = least(a.columns - at, a.group_size);
       __m512 sum = _mm512_setzero_ps();
       for (std::int64_t k = 0; k < a.group_size; k += 16) {
         const __m512i bits = _mm512_maskz_loadu_epi32(lane_mask(left - k), x + k);
