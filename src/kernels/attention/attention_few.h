@@ -248,5 +248,18 @@ struct AttentionFew {
   }
 };
 
+// Runs a task on the type that its keys and values have.
+template <typename V, int kTogether>
+void run_attention_few(const AttentionTask& task) {
+  switch (task.kv) {
+    case KvType::kF32:
+      return AttentionFew<V, kTogether, KvFloats<V>>(task).run();
+    case KvType::kBF16:
+      return AttentionFew<V, kTogether, KvBf16<V>>(task).run();
+    case KvType::kInt8:
+      return AttentionFew<V, kTogether, KvInt8<V>>(task).run();
+  }
+}
+
 }  // namespace
 }  // namespace aquatint::kernels

@@ -26,12 +26,11 @@ struct Lanes : Vec {
 };
 
 using Tile = AttentionTile<Lanes, 4>;
-template <typename Kv>
-using Few = AttentionFew<Lanes, 2, Kv>;
+constexpr int kTogether = 2;
 
 int64_t scratch_floats(int64_t head_dim) noexcept {
   const int64_t tile = Tile::scratch_floats(head_dim);
-  const int64_t few = Few<KvFloats<Lanes>>::scratch_floats(head_dim);
+  const int64_t few = AttentionFew<Lanes, kTogether, KvFloats<Lanes>>::scratch_floats(head_dim);
   return tile > few ? tile : few;
 }
 
@@ -40,14 +39,7 @@ void run_tile(const AttentionTask& task) noexcept {
 }
 
 void run_few(const AttentionTask& task) noexcept {
-  switch (task.kv) {
-    case KvType::kF32:
-      return Few<KvFloats<Lanes>>(task).run();
-    case KvType::kBF16:
-      return Few<KvBf16<Lanes>>(task).run();
-    case KvType::kInt8:
-      return Few<KvInt8<Lanes>>(task).run();
-  }
+  run_attention_few<Lanes, kTogether>(task);
 }
 
 }  // namespace
