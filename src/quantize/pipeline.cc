@@ -10,7 +10,7 @@
 #include "formats/sharded_writer.h"
 #include "quantize/journal.h"
 #include "quantize/output.h"
-#include "quantize/rounding.h"
+#include "quantize/planned_tensor.h"
 #include "quantize/working_folder.h"
 
 namespace aquatint {
@@ -55,25 +55,15 @@ std::vector<Unit> make_units(const Checkpoint& checkpoint, const Plan& plan) {
   return units;
 }
 
-// The float tensor a plan is about: the embedding table for a head that was tied to it.
-Tensor source_tensor(const WeightSource& weights, const TensorPlan& plan) {
-  const TensorSpec& spec = *plan.spec;
-  if (spec.role == Role::kHead && weights.head_is_tied()) {
-    return std::get<Tensor>(weights.linear(spec.module()).weight);
-  }
-  return weights.tensor(spec.name);
-}
-
 void write_tensor(const WeightSource& weights, const TensorPlan& plan, Stream& stream,
                   ShardedWriter& output) {
-  Tensor source = source_tensor(weights, plan);
   if (!plan.scheme) {
+    Tensor source = planned_source(weights, plan);
     if (source.dtype() != plan.dtype) source = source.to_f32().to(plan.dtype);
     output.write(plan.spec->name, plan.spec->transposed ? source.transposed() : source);
     return;
   }
-  const RoundingEntry& rounding = find_rounding(plan.rounding);
-  const QuantizedMatrix matrix = rounding.round(source, plan.scheme->weights, plan.dtype, stream);
+  const QuantizedMatrix matrix = round_planned(weights, plan, stream);
   for (const auto& [name, tensor] :
        to_compressed_tensors(plan.spec->module(), *plan.scheme, matrix, plan.dtype,
                              plan.spec->transposed, plan.input)) {

@@ -2,30 +2,13 @@
 
 #include <algorithm>
 
-#include "quantize/rounding.h"
+#include "quantize/planned_tensor.h"
 
 namespace aquatint {
-namespace {
-
-// The float weight of a planned tensor: of a head that is tied, the embedding table.
-Tensor float_weight(const WeightSource& weights, const TensorSpec& spec) {
-  if (spec.role == Role::kHead) {
-    return std::get<Tensor>(weights.linear(spec.module()).weight);
-  }
-  return weights.tensor(spec.name);
-}
-
-}  // namespace
-
 QuantizedMatrix RoundedTensors::matrix(const TensorPlan& tensor) {
-  AQUATINT_ASSERT(tensor.scheme.has_value());
   const auto found = matrices_.find(&tensor);
   if (found != matrices_.end()) return found->second;
-  const Tensor weight = float_weight(weights_, *tensor.spec);
-  const RoundingEntry& rounding = find_rounding(tensor.rounding);
-  return matrices_
-      .emplace(&tensor,
-               rounding.round(weight, tensor.scheme->weights, tensor.dtype, Stream::of(device_)))
+  return matrices_.emplace(&tensor, round_planned(weights_, tensor, Stream::of(device_)))
       .first->second;
 }
 
@@ -107,13 +90,7 @@ bool RoundedSource::head_is_tied() const {
 }
 
 std::int64_t RoundedSource::read_bytes(const TensorSpec& spec) const {
-  const auto quantized = scheme(spec);
-  if (!quantized) return inner().read_bytes(spec);
-  std::int64_t total = 0;
-  for (const TensorInfo& info : stored_infos(*find(spec.module()))) {
-    total += info.shape.numel() * static_cast<std::int64_t>(dtype_size(info.dtype));
-  }
-  return total;
+  return scheme(spec) ? find(spec.module())->bytes_after : inner().read_bytes(spec);
 }
 
 }  // namespace aquatint

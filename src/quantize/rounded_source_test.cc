@@ -14,20 +14,10 @@ namespace aquatint {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::logits_of;
 using testing::quantize_to;
 using testing::recipe_of;
 using testing::SmallModel;
-
-std::vector<float> logits_of(Model model, const std::vector<std::int32_t>& tokens) {
-  SequenceState state = model.new_state();
-  std::vector<float> all;
-  const ModelInput input{tokens, &state};
-  model.run(std::span(&input, 1), LogitsFor::kEveryToken,
-            [&](std::size_t, std::int64_t, std::int64_t n, const float* logits) {
-              all.insert(all.end(), logits, logits + n * model.vocab_size());
-            });
-  return all;
-}
 
 void expect_same(const std::vector<float>& a, const std::vector<float>& b) {
   ASSERT_EQ(a.size(), b.size());

@@ -7,6 +7,7 @@
 
 #include "formats/test_support.h"
 #include "models/checkpoint.h"
+#include "models/model.h"
 #include "models/synth.h"
 #include "quantize/pipeline.h"
 
@@ -40,6 +41,18 @@ class SmallModel {
 
 inline Recipe recipe_of(const std::string& yaml) {
   return Recipe::parse(yaml, "test.yaml");
+}
+
+// Logits [tokens, vocab] of a text.
+inline std::vector<float> logits_of(Model model, const std::vector<std::int32_t>& tokens) {
+  SequenceState state = model.new_state();
+  std::vector<float> all;
+  const ModelInput input{tokens, &state};
+  model.run(std::span(&input, 1), LogitsFor::kEveryToken,
+            [&](std::size_t, std::int64_t, std::int64_t n, const float* logits) {
+              all.insert(all.end(), logits, logits + n * model.vocab_size());
+            });
+  return all;
 }
 
 // Plans and runs in one.

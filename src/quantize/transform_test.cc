@@ -19,14 +19,7 @@ namespace fs = std::filesystem;
 std::vector<float> logits_of(const Checkpoint& checkpoint, const WeightSource& source) {
   Model model = Model::load(checkpoint.shared_architecture(), source, {});
   const std::vector<std::int32_t> tokens = {1, 7, 3, 12, 11, 5, 5, 0, 2, 9};
-  SequenceState state = model.new_state();
-  std::vector<float> all;
-  const ModelInput input{tokens, &state};
-  model.run(std::span(&input, 1), LogitsFor::kEveryToken,
-            [&](std::size_t, std::int64_t, std::int64_t n, const float* logits) {
-              all.insert(all.end(), logits, logits + n * model.vocab_size());
-            });
-  return all;
+  return testing::logits_of(std::move(model), tokens);
 }
 
 // Observers of the requests that saw made-up values, some channels none at all.
