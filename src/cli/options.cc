@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "cli/common.h"
+#include "quantize/builtin_recipes.h"
 
 namespace aquatint::cli {
 namespace {
@@ -60,6 +61,14 @@ CLI::Option* add_count(CLI::App& verb, const std::string& flags, std::int64_t& v
   return verb.add_option_function<std::string>(flags, read, description)
       ->type_name("N")
       ->default_str(std::to_string(value));
+}
+
+void add_recipe(CLI::App& verb, std::string& value) {
+  CLI::Option* recipe =
+      add_text(verb, "--recipe", value, "RECIPE", "Built-in recipe, or a YAML file")->required();
+  std::vector<std::string> names;
+  for (const BuiltinRecipe& builtin : builtin_recipes()) names.emplace_back(builtin.name);
+  offer(recipe, names);
 }
 
 CLI::Option* add_seed(CLI::App& verb, const std::string& flags, std::uint64_t& value,

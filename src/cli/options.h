@@ -43,6 +43,9 @@ CLI::Option* add_number(CLI::App& verb, const std::string& flags, float& value,
 CLI::Option* add_choice(CLI::App& verb, const std::string& flags, std::string& value,
                         const std::vector<std::string>& choices, const std::string& description);
 
+// --recipe, required; completion offers the built-in ones.
+void add_recipe(CLI::App& verb, std::string& value);
+
 // Words that completion offers as values of an option, separated by blanks when they are read
 // again.
 void offer(CLI::Option* option, const std::vector<std::string>& words);

@@ -152,12 +152,7 @@ void add_quantize(CLI::App& program) {
   CLI::App* verb =
       program.add_subcommand("quantize", "Quantize a model by a recipe into a new model folder");
   add_model(*verb, options->model);
-  auto* recipe =
-      add_text(*verb, "--recipe", options->recipe, "RECIPE", "Built-in recipe, or a YAML file")
-          ->required();
-  std::vector<std::string> names;
-  for (const BuiltinRecipe& builtin : builtin_recipes()) names.emplace_back(builtin.name);
-  offer(recipe, names);
+  add_recipe(*verb, options->recipe);
   auto* out = add_text(*verb, "--out", options->out, "FOLDER", "Folder to write");
   auto* dry = verb->add_flag("--dry-run", options->dry_run, "Show the plan and stop");
   verb->add_flag("--overwrite", options->overwrite, "Replace an existing output folder");

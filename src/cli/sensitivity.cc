@@ -13,7 +13,6 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "formats/atomic_file.h"
-#include "quantize/builtin_recipes.h"
 #include "report/sensitivity_report.h"
 #include "runtime/model_text.h"
 
@@ -119,12 +118,7 @@ void add_sensitivity(CLI::App& program) {
   CLI::App* verb = program.add_subcommand(
       "sensitivity", "Rank the parts of a model by what quantizing each alone costs and saves");
   add_model(*verb, options->model);
-  auto* recipe =
-      add_text(*verb, "--recipe", options->recipe, "RECIPE", "Built-in recipe, or a YAML file")
-          ->required();
-  std::vector<std::string> names;
-  for (const BuiltinRecipe& builtin : builtin_recipes()) names.emplace_back(builtin.name);
-  offer(recipe, names);
+  add_recipe(*verb, options->recipe);
   add_text(*verb, "--text", options->text, "FILE",
            "Text file to measure on, or .jsonl with a page or text per line")
       ->required();
