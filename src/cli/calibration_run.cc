@@ -73,6 +73,7 @@ Calibrated calibrate(const CalibrationRun& run, const Checkpoint& checkpoint, co
   auto weights = apply_transforms(checkpoint, recipe, data, how);
   const auto requests = draws(run) ? histogram_requests(checkpoint) : std::vector<TapRequest>{};
   const auto observers = calibrate_plan(architecture, *weights, plan, data, how, requests);
+  if (recipe.transform) plan.calibration = data.summary();
   if (draws(run)) write_histograms(run, requests, observers);
   return {std::move(weights), std::move(data)};
 }

@@ -170,6 +170,11 @@ std::int64_t CalibrationData::tokens() const {
   return total;
 }
 
+std::string CalibrationData::summary() const {
+  return fmt::format("{}: {} sequences, {} tokens, {}", name, sequences.size(), tokens(),
+                     fingerprint());
+}
+
 std::string CalibrationData::fingerprint() const {
   Hasher hasher;
   hasher.update(fmt::format("{} sequences", sequences.size()));

@@ -22,6 +22,8 @@ struct CalibrationData {
   std::string warning;                          // what whoever reads the results should know
 
   std::int64_t tokens() const;
+  // One line: name, sizes, fingerprint.
+  std::string summary() const;
   // Changes when the sequences do.
   std::string fingerprint() const;
 };

@@ -62,8 +62,7 @@ std::vector<std::unique_ptr<Observer>> calibrate_plan(const Architecture& archit
     if (!has_static_input(tensor)) continue;
     tensor.input = static_scale(ranges.at(tensor.spec->tap), tensor.observer.symmetric);
   }
-  plan.calibration = fmt::format("{}: {} sequences, {} tokens, {}", data.name,
-                                 data.sequences.size(), data.tokens(), data.fingerprint());
+  if (own > 0) plan.calibration = data.summary();
   observers.erase(observers.begin(), observers.begin() + static_cast<std::ptrdiff_t>(own));
   return observers;
 }

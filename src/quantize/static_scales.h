@@ -16,8 +16,8 @@ StaticScale static_scale(const Range& range, bool symmetric);
 // same values are not observed, or not symmetric, alike.
 std::vector<TapRequest> scale_requests(const Plan& plan);
 
-// Runs the model over the data, sets the grids of the plan and notes the data in it. `others` are
-// observed in the same run and returned in order.
+// Runs the model over the data, sets the grids of the plan and, if it has any, notes the data.
+// `others` are observed in the same run and returned in order.
 std::vector<std::unique_ptr<Observer>> calibrate_plan(const Architecture& architecture,
                                                       const WeightSource& weights, Plan& plan,
                                                       const CalibrationData& data,
